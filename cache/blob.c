@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+/* blob.c - finding, proving, publishing and removing one blob.
+ *
+ * Publishing has one rule for a name that is taken: a trusted blob stays, anything else makes way.
+ * What makes way is replaced by rename, so a reader sees the old or the new file, never a gap.
+ * There is no need to read the old one first: ours is verified, and one key means one content.
+ *
+ * The trust record is made after the rename, since renaming is a change of ctime, and from our own
+ * descriptor, since a name can be changed under us. The key's claim covers both steps. */
+#include "cache/blob.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cache/files.h"
+
+/* Bytes between two reports of progress. */
+#define CHECK_STEP ((uint64_t)64 * 1024 * 1024)
+
+void blob_path(const struct blob_key *key, char ret_path[static BLOB_PATH_SIZE])
+{
+    char text[BLOB_KEY_TEXT_SIZE];
+
+    blob_key_format(key, text);
+    snprintf(ret_path, BLOB_PATH_SIZE, "%02x/%s", key->digest[0], text);
+}
+
+bool blob_in_shard(const struct blob_key *key, const char *shard)
+{
+    char path[BLOB_PATH_SIZE];
+
+    blob_path(key, path);
+    return strlen(shard) == 2 && memcmp(path, shard, 2) == 0;
+}
+
+/* --- looking --- */
+
+/* Errors that say "there is something, but not a file that we can read". */
+static bool is_obstacle(int error)
+{
+    return error == ELOOP || error == ENXIO || error == ENODEV || error == EACCES || error == EPERM;
+}
+
+static bool is_blob_of(const struct store *store, const struct blob_key *key, const struct stat *st)
+{
+    return stat_is_plain(st, store->root.owner) && (uint64_t)st->st_size == key->size;
+}
+
+int blob_open(struct store *store, const struct blob_key *key, int *ret_fd, struct stat *ret_st)
+{
+    const int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    char path[BLOB_PATH_SIZE];
+
+    if (store->root.shared < 0)
+        return -ENOENT;
+    blob_path(key, path);
+    scoped_fd int fd = openat(store->root.shared, path, flags | O_NOATIME);
+
+    if (fd < 0 && errno == EPERM) /* not our file, or a file system without the flag */
+        fd = openat(store->root.shared, path, flags);
+    if (fd < 0 && errno == ENOTDIR)
+        return -ENOENT;
+    if (fd < 0)
+        return is_obstacle(errno) ? -EUCLEAN : negative_errno();
+
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return negative_errno();
+    if (!is_blob_of(store, key, &st))
+        return -EUCLEAN;
+    *ret_st = st;
+    *ret_fd = take_fd(fd);
+    return 0;
+}
+
+int blob_stat(struct store *store, const struct blob_key *key, struct stat *ret_st)
+{
+    char path[BLOB_PATH_SIZE];
+
+    if (store->root.shared < 0)
+        return -ENOENT;
+    blob_path(key, path);
+    if (fstatat(store->root.shared, path, ret_st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOTDIR ? -ENOENT : negative_errno();
+    return 0;
+}
+
+/* --- proving --- */
+
+struct progress {
+    void (*report)(void *arg, uint64_t bytes_read);
+    void *arg;
+};
+
+static int hash_file(struct digest *digest, int fd, uint64_t size, const struct progress *progress,
+                     struct digest_sums *ret_sums)
+{
+    int r = 0;
+
+    for (uint64_t done = 0; r == 0 && done < size;) {
+        uint64_t step = size - done < CHECK_STEP ? size - done : CHECK_STEP;
+
+        r = digest_update_file(digest, fd, done, step);
+        done += step;
+        if (r == 0 && progress->report)
+            progress->report(progress->arg, done);
+    }
+    return r < 0 ? r : digest_sums(digest, ret_sums);
+}
+
+/* Do the bytes of fd fit? Where their XXH3 is on record that is the quick way to a yes; a no is
+ * only believed from the key's own digest, since it costs the blob its life. */
+static int prove(struct store *store, const struct blob_key *key, int fd, const struct stat *st,
+                 const struct progress *progress, uint8_t ret_xxh[static BLOB_DIGEST_SIZE])
+{
+    scoped(digest_freep) struct digest *digest = NULL;
+    uint8_t known[BLOB_DIGEST_SIZE];
+    struct digest_sums sums;
+
+    if (key->kind == BLOB_XXH || trust_recall(store->trust, key, st, known)) {
+        int r = digest_new_xxh(&digest);
+
+        if (r == 0)
+            r = hash_file(digest, fd, key->size, progress, &sums);
+        if (r < 0)
+            return r;
+        memcpy(ret_xxh, sums.xxh, BLOB_DIGEST_SIZE);
+        if (key->kind == BLOB_XXH)
+            return digest_matches(&sums, key) ? 0 : -EBADMSG;
+        if (memcmp(sums.xxh, known, BLOB_DIGEST_SIZE) == 0)
+            return 0;
+    }
+
+    scoped(digest_freep) struct digest *full = NULL;
+    int r = digest_new(&full);
+
+    if (r == 0)
+        r = hash_file(full, fd, key->size, progress, &sums);
+    if (r < 0)
+        return r;
+    memcpy(ret_xxh, sums.xxh, BLOB_DIGEST_SIZE);
+    return digest_matches(&sums, key) ? 0 : -EBADMSG;
+}
+
+/* Records what fd is now, unless it changed while we read it or has lost its name since. */
+static int record_checked(struct store *store, const struct blob_key *key, int fd,
+                          const struct stat *before, const uint8_t xxh[static BLOB_DIGEST_SIZE])
+{
+    scoped_claim struct claim claim = {0};
+    char path[BLOB_PATH_SIZE];
+    struct stat now;
+
+    blob_path(key, path);
+    int r = claim_take(&claim, store->keys, path);
+
+    if (r < 0)
+        return r;
+    if (fstat(fd, &now) < 0)
+        return negative_errno();
+    if (!is_blob_of(store, key, &now) || now.st_mtim.tv_sec != before->st_mtim.tv_sec ||
+        now.st_mtim.tv_nsec != before->st_mtim.tv_nsec ||
+        now.st_ctim.tv_sec != before->st_ctim.tv_sec ||
+        now.st_ctim.tv_nsec != before->st_ctim.tv_nsec)
+        return -EUCLEAN;
+    return trust_put(store->trust, key, &now, xxh);
+}
+
+int blob_check(struct store *store, const struct blob_key *key,
+               void (*progress)(void *arg, uint64_t bytes_read), void *arg)
+{
+    const struct progress report = {.report = progress, .arg = arg};
+    uint8_t xxh[BLOB_DIGEST_SIZE];
+    scoped_fd int fd = -1;
+    struct stat st;
+    int r = blob_open(store, key, &fd, &st);
+
+    if (r == 0)
+        r = prove(store, key, fd, &st, &report, xxh);
+    else if (r == -EUCLEAN)
+        r = -EBADMSG;
+    return r < 0 ? r : record_checked(store, key, fd, &st, xxh);
+}
+
+/* --- changing --- */
+
+/* Frees a name below _shared. A directory with something in it is moved out of the way rather than
+ * taken apart: the audit shows it, and nobody loses work over a name. */
+static int clear_name(struct store *store, int dir, const char *name)
+{
+    int r = name_clear(dir, name);
+
+    if (r == -ENOTEMPTY || r == -EEXIST) {
+        char aside[BLOB_KEY_TEXT_SIZE + 8];
+
+        snprintf(aside, sizeof(aside), "%.*s.aside", BLOB_KEY_TEXT_SIZE, name);
+        r = renameat(dir, name, store->root.partial, aside) < 0 ? negative_errno() : 0;
+    }
+    return r;
+}
+
+/* The key's shard, made where it is missing or where something else has its name. */
+static int make_shard(struct store *store, const struct blob_key *key, int *ret_fd)
+{
+    char shard[3];
+
+    snprintf(shard, sizeof(shard), "%02x", key->digest[0]);
+    int r = dir_open(store->root.shared, shard, false, ret_fd);
+
+    if (r == -ENOTDIR)
+        r = clear_name(store, store->root.shared, shard);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (*ret_fd >= 0)
+        return 0;
+    r = dir_open(store->root.shared, shard, true, ret_fd);
+    atomic_store(&store->shards_dirty, true);
+    return r;
+}
+
+/* Not every file system knows how to rename without replacing; a hard link never replaces. */
+static int rename_noreplace(int from_dir, const char *from, int to_dir, const char *to)
+{
+    if (renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return negative_errno();
+    if (linkat(from_dir, from, to_dir, to, 0) < 0 || unlinkat(from_dir, from, 0) < 0)
+        return negative_errno();
+    return 0;
+}
+
+static bool is_trusted(struct store *store, const struct blob_key *key)
+{
+    struct stat st;
+
+    return blob_stat(store, key, &st) == 0 && is_blob_of(store, key, &st) &&
+           trust_holds(store->trust, key, &st);
+}
+
+static int replace(struct store *store, const char *name, int shard, const char *text)
+{
+    if (renameat(store->root.partial, name, shard, text) == 0)
+        return 0;
+    if (errno != EISDIR)
+        return negative_errno();
+
+    int r = clear_name(store, shard, text);
+
+    return r < 0 ? r : rename_noreplace(store->root.partial, name, shard, text);
+}
+
+int blob_publish(struct store *store, const char *name, int fd, const struct blob_key *key,
+                 const uint8_t xxh[static BLOB_DIGEST_SIZE])
+{
+    scoped_claim struct claim claim = {0};
+    scoped_fd int shard = -1;
+    char path[BLOB_PATH_SIZE];
+    struct stat st;
+
+    blob_path(key, path);
+    int r = claim_take(&claim, store->keys, path);
+
+    if (r == 0)
+        r = make_shard(store, key, &shard);
+    if (r < 0)
+        return r;
+
+    r = rename_noreplace(store->root.partial, name, shard, path + 3);
+    if (r == -EEXIST) {
+        if (is_trusted(store, key))
+            return name_clear(store->root.partial, name);
+        trust_forget(store->trust, key);
+        r = replace(store, name, shard, path + 3);
+    }
+    if (r < 0)
+        return r;
+
+    /* Only now: a flush that ran between mark and rename would have taken the mark for done. */
+    atomic_store(&store->dirty[key->digest[0]], true);
+    if (fstat(fd, &st) < 0)
+        return negative_errno();
+    return trust_put(store->trust, key, &st, xxh);
+}
+
+int blob_remove(struct store *store, const struct blob_key *key, const struct stat *judged)
+{
+    scoped_claim struct claim claim = {0};
+    scoped_fd int shard = -1;
+    char path[BLOB_PATH_SIZE];
+    struct stat now;
+
+    blob_path(key, path);
+    int r = claim_take(&claim, store->keys, path);
+
+    if (r < 0)
+        return r;
+    r = blob_stat(store, key, &now);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    if (judged && (now.st_dev != judged->st_dev || now.st_ino != judged->st_ino))
+        return 0;
+
+    char shard_name[3] = {path[0], path[1], '\0'};
+
+    r = dir_open(store->root.shared, shard_name, false, &shard);
+    if (r == 0)
+        r = clear_name(store, shard, path + 3);
+    if (r == 0)
+        trust_forget(store->trust, key);
+    return r;
+}
