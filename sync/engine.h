@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* engine.h - keeps one stack in step with its source.
+ *
+ *     server -> manifest -> plan -> staged bytes -> tree -> state on disk -> publish -> sweep
+ *
+ * That line is engine_refresh_once() in engine.c, read top to bottom. Any failure returns before
+ * publish, so whoever reads keeps the last generation.
+ *
+ *     engine_new      reads the last generation from the cache; no network, no threads
+ *     engine_tree     that generation, or NULL
+ *     engine_start    the sync thread; it refreshes when told, and every refresh_s by itself
+ *     engine_refresh  asks for a refresh
+ *     engine_wait     waits until the one asked for has ended
+ *     engine_free     ends transfers and threads
+ *
+ * Requests to a server are expensive there (contract 1.8): a refresh without news is one request.
+ *
+ * A blob that is no longer listed is removed at once, unless somebody is about to open it (then after
+ * two seconds at most) or has it open without having its bytes (then after that).
+ *
+ * Threads: every function from any thread, but not from inside publish or a want's done.
+ * The engine's lock guards the wake-up and what status shows; it is held over no I/O.
+ * Errors: transfer.h's, -EPROTO for a manifest that is none. */
+#pragma once
+
+#include "cache/store.h"
+#include "sync/report.h"
+#include "sync/source.h"
+#include "sync/transfer.h"
+#include "sync/tree.h"
+
+struct engine;
+
+enum engine_prefetch {
+    PREFETCH_ALL,  /* after publishing, fetch what is cold in the background */
+    PREFETCH_NONE, /* only what is asked for */
+};
+
+enum blob_use {
+    BLOB_IDLE,
+    BLOB_FOUND, /* its name was looked up: it may be opened any moment */
+    BLOB_OPEN,  /* it was opened before it was here: it will be read from the store */
+};
+
+struct engine_conf {
+    struct store *store;         /* a writer; outlives the engine */
+    const struct source *source; /* outlives the engine */
+    const char *state_dir;       /* for what must outlive the cache; NULL: kept in the cache */
+    unsigned jobs;
+    unsigned timeout_s;
+    unsigned refresh_s; /* 0: only when asked */
+    enum engine_prefetch prefetch;
+    const char *user_agent;
+    const char *ca_file;
+    const char *proxy;
+    char *(*token)(void *arg);
+    void *token_arg;
+
+    /* Adds what is generated (README.md, .agnes/...) to each tree. May be NULL. */
+    int (*decorate)(void *arg, struct tree_builder *builder);
+    /* A new generation is durable: serve it. Called on the sync thread; when it returns, blobs that
+     * only older generations used may be removed. tree_ref what is kept. May be NULL. */
+    void (*publish)(void *arg, struct tree *tree);
+    /* Is somebody about to read that blob from the store? Called on the sync thread, of blobs that
+     * are to be removed. NULL: nobody ever is. */
+    enum blob_use (*use)(void *arg, const struct blob_key *key);
+    /* A refresh ended. May be NULL. */
+    void (*refreshed)(void *arg, const struct report *report);
+    void *arg;
+};
+
+int engine_new(const struct engine_conf *conf, struct engine **ret_engine);
+int engine_start(struct engine *engine);
+void engine_free(struct engine *engine); /* NULL is allowed */
+
+/* The current generation, a new reference; NULL if there is none yet. */
+struct tree *engine_tree(struct engine *engine);
+
+enum refresh_flags {
+    REFRESH_FILL = 1,    /* ends only when everything listed is resident or has failed */
+    REFRESH_DRY_RUN = 2, /* fetches the manifest only, changes nothing */
+};
+
+/* Asks for a refresh; several askers share one that has not begun. ret_ticket, which may be NULL,
+ * is for engine_wait. */
+int engine_refresh(struct engine *engine, unsigned flags, uint64_t *ret_ticket);
+
+/* Waits at most timeout_ms (-1: no limit) for that refresh. -ETIMEDOUT: not yet. On 0 ret_report is
+ * a report of the caller's own; report->error says how it went. */
+int engine_wait(struct engine *engine, uint64_t ticket, int timeout_ms, struct report **ret_report);
+
+/* Bytes on demand: done is called when the blob is in the store, or can not be had. -ENOENT: the
+ * current generation does not list that key; -ECANCELED: not started, or ending. See transfer.h for
+ * the rest. */
+int engine_want(struct engine *engine, const struct blob_key *key, want_done done, void *arg);
+
+/* Why a blob could not be had when it was last tried: one phrase, "" if that went well. */
+void engine_blob_error(struct engine *engine, const struct blob_key *key,
+                       char ret_text[static 160]);
+
+struct engine_problem {
+    struct blob_key key;
+    char message[160];
+    uint64_t since_unix;
+};
+
+struct engine_status {
+    uint64_t generation;        /* 0: none */
+    uint64_t last_attempt_unix; /* 0: none since start */
+    uint64_t last_success_unix; /* of any run: when the source last confirmed the generation */
+    uint64_t next_refresh_unix; /* 0: not planned */
+    bool refreshing;
+    int error; /* of the last refresh, 0 if it went well */
+    char message[200];
+    /* The refresh or fill that runs, for progress. */
+    uint64_t files_total;
+    uint64_t files_done;
+    uint64_t bytes_total;
+    uint64_t bytes_done;
+    struct transfers_stats transfers;
+    size_t problem_count; /* blobs that can not be had at the moment */
+};
+
+void engine_status(struct engine *engine, struct engine_status *ret_status);
+
+/* Copies at most max problems; returns how many. */
+size_t engine_problems(struct engine *engine, struct engine_problem *ret_problems, size_t max);

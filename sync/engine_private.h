@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* engine_private.h - what the files of the engine share.
+ *
+ *     engine.c         the sync thread and engine_refresh_once, the whole story on one screen
+ *     engine_judge.c   its chapters: manifest, doubts, plan
+ *     engine_stage.c   bytes that a refresh waits for
+ *     engine_publish.c tree, disk, publish
+ *     engine_sweep.c   what goes, and when
+ *     engine_demand.c  bytes that it does not wait for: wants of readers, prefetch; what went wrong
+ *     engine_tickets.c who asked for which refresh, and what it came to; status
+ *
+ * The sync thread owns what is marked so; everything else that changes is guarded by the lock,
+ * which is held over no I/O and no callback. A want's done comes on a transfer thread: it writes
+ * down the result under the lock, and that is all. */
+#pragma once
+
+#include <pthread.h>
+
+#include "sync/engine.h"
+#include "sync/first_seen.h"
+#include "sync/manifest.h"
+#include "sync/plan.h"
+#include "sync/state.h"
+
+#define TICKETS_KEPT 16
+
+struct ask {
+    uint64_t ticket; /* 0: nobody asked */
+    unsigned flags;
+};
+
+struct ended {
+    uint64_t ticket;
+    struct report *report; /* NULL if there was no memory for one */
+};
+
+/* A blob that was listed until a moment ago: somebody who found its name may be about to open it. */
+struct leaving {
+    struct blob_key key;
+    int64_t until_ms;
+};
+
+struct engine {
+    struct engine_conf conf;     /* const after engine_new; its strings are owned */
+    struct transfers *transfers; /* const after engine_start */
+    pthread_t thread;
+    bool started;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* anything below */
+    bool stopping;
+    struct tree *tree;
+    struct ask asks[2]; /* real, dry: what has not begun */
+    uint64_t last_ticket;
+    struct ended ended[TICKETS_KEPT];
+    struct engine_status status; /* but for transfers and problem_count */
+    uint64_t bytes_before;       /* of transfers_stats, when the phase that status tells of began */
+    struct engine_problem *problems;
+    size_t problem_count;
+    unsigned prefetching;
+    bool unflushed; /* a blob came that no refresh waited for */
+    bool stray;     /* one came that is no longer listed */
+
+    /* the sync thread's, and before it starts engine_new's */
+    int state_dirfd; /* -1: the store's */
+    struct first_seen *first_seen;
+    uint64_t doubt_since[TREE_SECTIONS];
+    bool blind;     /* what was listed before is not known: the store's orphans prove nothing */
+    bool torn;      /* the state file on disk is not the last generation */
+    bool sweep_due; /* blobs may be there that nobody refers to */
+    struct leaving *leaving;
+    size_t leaving_count;
+    int64_t sweep_at_ms; /* 0: nothing is leaving */
+    struct tree *prefetch_tree;
+    uint32_t prefetch_next;
+    int64_t refresh_at_ms; /* 0: not by itself */
+    int64_t flush_at_ms;
+};
+
+/* One refresh. */
+struct refresh {
+    struct engine *engine;
+    unsigned flags;
+    struct report *report;
+    struct manifest *manifest;
+    struct plan *plan;
+    struct tree *last; /* NULL: none */
+    struct tree *next;
+    int64_t now_ns;
+    uint64_t doubt_since[TREE_SECTIONS]; /* as they will be when this has ended well */
+};
+
+/* --- chapters of a refresh: 0 or a negative errno, with report->message --- */
+
+int refresh_fetch_manifest(struct refresh *refresh);
+int refresh_plan(struct refresh *refresh);
+int refresh_stage(struct refresh *refresh);
+int refresh_make_tree(struct refresh *refresh);
+int refresh_make_durable(struct refresh *refresh);
+int refresh_save_state(struct refresh *refresh);
+bool refresh_doubts_changed(const struct refresh *refresh);
+void refresh_publish(struct refresh *refresh);
+void refresh_sweep(struct refresh *refresh);
+int refresh_fill(struct refresh *refresh);
+
+__attribute__((format(printf, 3, 4))) int refresh_fail(struct refresh *refresh, int error,
+                                                       const char *format, ...);
+
+/* --- what goes --- */
+
+/* The blobs that only the last generation refers to. */
+void engine_note_leaving(struct engine *engine, const struct tree *last, const struct tree *next);
+
+/* Removes what the current generation does not refer to. */
+enum sweep_when {
+    SWEEP_AFTER_SWITCH,
+    SWEEP_AGAIN,  /* what could not go then */
+    SWEEP_AT_END, /* nobody reads any more */
+};
+
+void engine_sweep(struct engine *engine, enum sweep_when when);
+
+/* --- bytes --- */
+
+/* Where a listed blob can be had, and the row that says so. */
+int engine_blob_urls(const struct engine *engine, const struct tree *tree,
+                     const struct tree_blob *blob, const struct tree_row **ret_row,
+                     char ***ret_urls);
+
+/* Remembers why a blob could not be had, or that it could. */
+void engine_note_blob(struct engine *engine, const struct blob_key *key,
+                      const struct want_result *result);
+void engine_forget_problems(struct engine *engine, const struct tree *keep);
+
+/* Begins anew with that tree; NULL stops it. Then, now and again: asks for some more. */
+void engine_prefetch_from(struct engine *engine, struct tree *tree);
+void engine_prefetch_more(struct engine *engine);
+
+/* --- tickets and status --- */
+
+int64_t engine_now_ms(void);
+uint64_t engine_unix_now(void);
+void engine_ended(struct engine *engine, const struct ask *ask, struct report *report);
+void engine_progress_begin(struct engine *engine, uint64_t files, uint64_t bytes);

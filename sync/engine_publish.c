@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* The last steps of a refresh: tree, disk, publish, sweep. Why a crash between any two of them is
+ * harmless: the state file is written after every blob it names is durable, readers get the tree
+ * after the state that names it, and what is removed was named by neither. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cache/scoped.h"
+#include "sync/engine_private.h"
+
+int refresh_make_tree(struct refresh *refresh)
+{
+    const struct engine_conf *conf = &refresh->engine->conf;
+    uint64_t generation = refresh->last ? tree_generation(refresh->last) + 1 : 1;
+    size_t items;
+    int r = plan_tree(refresh->plan, generation, conf->decorate, conf->arg, &refresh->next);
+
+    if (r == 0)
+        r = report_fill(refresh->report, refresh->last, refresh->next, refresh->manifest,
+                        refresh->plan);
+    if (r < 0)
+        return refresh_fail(refresh, r, "no tree could be made: error %d", -r);
+    plan_items(refresh->plan, &items);
+    if (refresh->flags & REFRESH_DRY_RUN && items > 0)
+        refresh->report->changed = true;
+    return 0;
+}
+
+int refresh_save_state(struct refresh *refresh)
+{
+    struct engine *engine = refresh->engine;
+    struct state state = {.tree = refresh->next, .last_sync_unix = engine_unix_now()};
+    int r;
+
+    memcpy(state.doubt_since, refresh->doubt_since, sizeof(state.doubt_since));
+    r = state_save(store_dirfd(engine->conf.store), &state);
+    if (r < 0)
+        return refresh_fail(refresh, r, "the state can not be written: error %d", -r);
+    memcpy(engine->doubt_since, refresh->doubt_since, sizeof(engine->doubt_since));
+    engine->torn = false;
+    return 0;
+}
+
+int refresh_make_durable(struct refresh *refresh)
+{
+    int r = store_flush(refresh->engine->conf.store);
+
+    if (r < 0)
+        return refresh_fail(refresh, r, "the cache can not be written: error %d", -r);
+    return refresh_save_state(refresh);
+}
+
+/* The counts that `stat` shows are the ones that a recount gives, or somebody hears of it. */
+static void audit_references(struct refresh *refresh)
+{
+    const struct tree *tree = refresh->next;
+    scoped_free uint32_t *counts = calloc(tree_blob_count(tree) + 1, sizeof(*counts));
+    char text[BLOB_KEY_TEXT_SIZE];
+    char line[160];
+
+    if (!counts)
+        return;
+    for (uint32_t i = 0; i < tree_node_count(tree); i++) {
+        const struct tree_node *node = tree_node(tree, i);
+
+        if (node->type == TREE_BLOB)
+            counts[node->blob]++;
+    }
+    for (uint32_t i = 0; i < tree_blob_count(tree); i++) {
+        const struct tree_blob *blob = tree_blob(tree, i);
+
+        if (blob->references == counts[i])
+            continue;
+        blob_key_format(&blob->key, text);
+        snprintf(line, sizeof(line), "%s has %u references, %u are counted", text, counts[i],
+                 blob->references);
+        report_add_violation(refresh->report, line);
+    }
+}
+
+void refresh_publish(struct refresh *refresh)
+{
+    struct engine *engine = refresh->engine;
+    struct tree *old;
+
+    {
+        scoped_lock(&engine->lock);
+        old = engine->tree;
+        engine->tree = tree_ref(refresh->next);
+    }
+    tree_unref(old);
+    engine_forget_problems(engine, refresh->next);
+    if (engine->conf.publish)
+        engine->conf.publish(engine->conf.arg, refresh->next);
+    first_seen_save(engine->first_seen, refresh->next);
+    engine_note_leaving(engine, refresh->last, refresh->next);
+    audit_references(refresh);
+}
+
+/* Not while part of what was listed is neither known nor said: an orphan may be what is missing. */
+void refresh_sweep(struct refresh *refresh)
+{
+    bool holds = false;
+
+    for (enum tree_section section = 0; section < TREE_SECTIONS; section++)
+        holds |= plan_section_held(refresh->plan, section);
+    if (!holds)
+        refresh->engine->blind = false;
+    engine_sweep(refresh->engine, SWEEP_AFTER_SWITCH);
+    if (refresh->report->changed)
+        store_save_trust(refresh->engine->conf.store);
+}
+
+bool refresh_doubts_changed(const struct refresh *refresh)
+{
+    return memcmp(refresh->doubt_since, refresh->engine->doubt_since,
+                  sizeof(refresh->doubt_since)) != 0;
+}

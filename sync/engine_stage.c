@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/* Bytes that a refresh waits for: what must be here before it publishes, and, if asked, all the
+ * rest after it. Why it always ends: every want ends (transfer.h), and this thread waits for
+ * nothing but wants. Errands live on this thread's heap until all of them have come back. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cache/scoped.h"
+#include "sync/engine_private.h"
+
+#define OUTSTANDING_MAX 64
+
+/* One want, and what came of it. */
+struct errand {
+    struct errands *all;
+    struct want_result result;
+};
+
+struct errands {
+    struct engine *engine;
+    struct errand *errands;
+    size_t running; /* engine's lock */
+};
+
+static int errands_make(struct engine *engine, size_t count, struct errands *ret_errands)
+{
+    *ret_errands = (struct errands){.engine = engine};
+    ret_errands->errands = calloc(count + 1, sizeof(struct errand));
+    return ret_errands->errands ? 0 : -ENOMEM;
+}
+
+static void errands_release(struct errands *errands)
+{
+    free(errands->errands);
+}
+
+static void on_errand(void *arg, const struct want_result *result)
+{
+    struct errand *errand = arg;
+    struct engine *engine = errand->all->engine;
+
+    scoped_lock(&engine->lock);
+    errand->result = *result;
+    errand->all->running--;
+    engine->status.files_done++;
+    pthread_cond_broadcast(&engine->changed);
+}
+
+static void errands_wait(struct errands *errands, size_t most)
+{
+    scoped_lock(&errands->engine->lock);
+    while (errands->running > most)
+        pthread_cond_wait(&errands->engine->changed, &errands->engine->lock);
+}
+
+/* Waits until there is room; a want that is refused has ended. */
+static void errand_send(struct errands *errands, size_t index, const struct want *want)
+{
+    struct errand *errand = &errands->errands[index];
+    struct want_result refused = {.error = 0};
+
+    errand->all = errands;
+    errands_wait(errands, OUTSTANDING_MAX - 1);
+    {
+        scoped_lock(&errands->engine->lock);
+        errands->running++;
+    }
+    refused.error = transfers_want(errands->engine->transfers, want, on_errand, errand);
+    if (refused.error == 0)
+        return;
+    snprintf(refused.message, sizeof(refused.message), "%s",
+             refused.error == -ECANCELED ? "stopped" : "no memory");
+    on_errand(errand, &refused);
+}
+
+static void errand_fail(struct errands *errands, size_t index, int error)
+{
+    struct want_result result = {.error = error};
+
+    errands->errands[index].all = errands;
+    snprintf(result.message, sizeof(result.message), "%s",
+             error == -EACCES ? "its URL points to another origin" : "it has no usable URL");
+    {
+        scoped_lock(&errands->engine->lock);
+        errands->running++;
+    }
+    on_errand(&errands->errands[index], &result);
+}
+
+/* --- before publishing --- */
+
+static void stage_item(struct refresh *refresh, struct errands *errands, size_t index,
+                       const struct plan_item *item)
+{
+    const struct manifest_row *row = item->row;
+    bool bundle = row->section == TREE_MEMORY;
+    scoped_free char **urls = NULL;
+    int r = source_urls(refresh->engine->conf.source, &row->row, bundle, item->file->part, &urls);
+
+    if (r < 0) {
+        errand_fail(errands, index, r);
+        return;
+    }
+    errand_send(errands, index,
+                &(struct want){
+                    .key = item->file->key,
+                    .md5 = bundle ? "" : row->row.md5, /* a bundle's is of something else */
+                    .limit = item->file->size_limit,
+                    .exact = item->file->sized,
+                    .bundle = bundle,
+                    .urls = (const char *const *)urls,
+                    .priority = WANT_STAGE,
+                });
+}
+
+static void settle_item(struct plan_item *item, const struct want_result *result)
+{
+    item->outcome = result->error == 0 ? PLAN_DONE : PLAN_FAILED;
+    item->error = result->error;
+    if (result->error == 0)
+        item->key = result->key;
+    memcpy(item->message, result->message, sizeof(item->message));
+}
+
+int refresh_stage(struct refresh *refresh)
+{
+    scoped(errands_release) struct errands errands;
+    size_t count;
+    struct plan_item *items = plan_items(refresh->plan, &count);
+    uint64_t bytes = 0;
+
+    if (errands_make(refresh->engine, count, &errands) < 0)
+        return refresh_fail(refresh, -ENOMEM, "no memory");
+    for (size_t i = 0; i < count; i++)
+        bytes += items[i].file->key.size;
+    engine_progress_begin(refresh->engine, count, bytes);
+    for (size_t i = 0; i < count; i++)
+        stage_item(refresh, &errands, i, &items[i]);
+    errands_wait(&errands, 0);
+    for (size_t i = 0; i < count; i++) {
+        settle_item(&items[i], &errands.errands[i].result);
+        refresh->report->requests += errands.errands[i].result.requests;
+        if (items[i].error == -ECANCELED)
+            return refresh_fail(refresh, -ECANCELED, "stopped");
+    }
+    return 0;
+}
+
+/* --- after it --- */
+
+static void fill_blob(struct refresh *refresh, struct errands *errands, size_t index,
+                      const struct tree_blob *blob)
+{
+    const struct tree *tree = refresh->next;
+    const struct tree_row *row;
+    scoped_free char **urls = NULL;
+    int r = engine_blob_urls(refresh->engine, tree, blob, &row, &urls);
+
+    if (r < 0) {
+        errand_fail(errands, index, r);
+        return;
+    }
+    errand_send(errands, index,
+                &(struct want){
+                    .key = blob->key,
+                    .limit = blob->key.size,
+                    .bundle = tree_group(tree, row->group)->section == TREE_MEMORY,
+                    .urls = (const char *const *)urls,
+                    .priority = WANT_STAGE,
+                });
+}
+
+/* A blob's failure is told under the first name that refers to it. */
+static void settle_blob(struct refresh *refresh, const struct tree_blob *blob,
+                        const struct want_result *result)
+{
+    const struct tree *tree = refresh->next;
+    const struct tree_row *row = tree_row(tree, tree_reference(tree, blob->first)->row);
+    const struct tree_group *group = tree_group(tree, row->group);
+
+    refresh->report->requests += result->requests;
+    refresh->report->sections[group->section].bytes += result->bytes;
+    engine_note_blob(refresh->engine, &blob->key, result);
+    if (result->error < 0)
+        report_add_error(refresh->report, group->section,
+                         group->section == TREE_PACKAGES ? group->slug : "", row->name,
+                         result->error, result->message);
+}
+
+int refresh_fill(struct refresh *refresh)
+{
+    const struct tree *tree = refresh->next;
+    size_t blobs = tree_blob_count(tree);
+    scoped_free uint32_t *cold = calloc(blobs + 1, sizeof(*cold));
+    scoped(errands_release) struct errands errands;
+    uint64_t bytes = 0;
+    size_t count = 0;
+
+    if (errands_make(refresh->engine, blobs, &errands) < 0 || !cold)
+        return refresh_fail(refresh, -ENOMEM, "no memory");
+    for (uint32_t i = 0; i < blobs; i++) {
+        if (store_has(refresh->engine->conf.store, &tree_blob(tree, i)->key))
+            continue;
+        bytes += tree_blob(tree, i)->key.size;
+        cold[count++] = i;
+    }
+    engine_progress_begin(refresh->engine, count, bytes);
+    for (size_t i = 0; i < count; i++)
+        fill_blob(refresh, &errands, i, tree_blob(tree, cold[i]));
+    errands_wait(&errands, 0);
+    for (size_t i = 0; i < count; i++)
+        settle_blob(refresh, tree_blob(tree, cold[i]), &errands.errands[i].result);
+    if (count == 0)
+        return 0;
+    store_flush(refresh->engine->conf.store);
+    store_save_trust(refresh->engine->conf.store);
+    return 0;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* fetch.h - one HTTP exchange at a time, many at once.
+ *
+ * The only user of libcurl. It knows requests and answers, not blobs, retries or tokens' meaning:
+ * those are transfer.h's. file:// works like a server that has ranges and no headers.
+ *
+ *     fetch_new
+ *     fetch_start(request) ...       head -> body... -> done, in this order, done exactly once
+ *     fetch_run(timeout)             drives everything; all callbacks come from inside it
+ *     fetch_wake                     ends a fetch_run early; the one function for other threads
+ *
+ * What it insists on, whoever asks (contract 4; reliability 4):
+ *   - no redirect is followed; the answer names where it pointed;
+ *   - a bearer goes out only if the request carries it, and never lands in a message;
+ *   - no netrc, no cookies; only http, https and file; TLS verified, at least 1.2;
+ *   - an encoded body is refused unless the request allows gzip;
+ *   - headers over 64 KiB end the exchange;
+ *   - less than one byte in stall_s seconds ends it, connecting takes at most 10 s.
+ *
+ * Threads: all but fetch_wake from one thread. Errors of a request come in fetch_result. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct fetch;
+
+struct fetch_conf {
+    const char *user_agent;
+    const char *ca_file; /* NULL: the system's */
+    const char *proxy;   /* NULL: as the environment says; "" for none */
+    unsigned connections_per_host;
+};
+
+/* The answer's head, before its body. Valid during the call. */
+struct fetch_head {
+    int status;              /* HTTP; 200 or 206 for file:// */
+    int64_t length;          /* of this body, -1 if not said */
+    int64_t range_start;     /* of a 206, -1 if not said or none */
+    int64_t range_total;     /* of a 206, -1 if not said */
+    const char *etag;        /* strong ETag with its quotes, "" if weak or none */
+    const char *type;        /* Content-Type without parameters, lower case; "" if none */
+    const char *location;    /* of a 3xx, "" if none */
+    const char *min_version; /* X-Agnes-Min-Version, "" if none */
+    const char *content_md5; /* X-Agnes-Content-MD5, "" if none */
+    int64_t retry_after_s;   /* -1 if not said; HTTP dates are converted */
+};
+
+enum fetch_end {
+    FETCH_COMPLETE,  /* the whole body came; status says what it means */
+    FETCH_RESOLVE,   /* no address */
+    FETCH_CONNECT,   /* no connection */
+    FETCH_TLS,       /* certificate or handshake */
+    FETCH_LOST,      /* the connection broke, or the body was cut short */
+    FETCH_STALLED,   /* no progress in time */
+    FETCH_ABORTED,   /* a callback said no, or fetch_cancel */
+    FETCH_REFUSED,   /* encoding or headers we do not take, unsupported URL */
+    FETCH_NOT_FOUND, /* file:// only: no such file */
+    FETCH_LOCAL,     /* no memory */
+};
+
+struct fetch_result {
+    enum fetch_end end;
+    int status;        /* HTTP, 0 if no answer came */
+    uint64_t bytes;    /* of body */
+    char message[160]; /* one phrase without URL query or secrets: "connection refused" */
+};
+
+struct fetch_request {
+    const char *url;
+    const char *bearer;   /* token, NULL for none */
+    const char *if_range; /* ETag for a resumed range, NULL or "" for none */
+    uint64_t offset;      /* > 0: Range: bytes=offset- */
+    bool gzip;            /* accept a compressed body (manifest, bundles) */
+    bool no_cache;        /* past any cache on the way */
+    unsigned stall_s;     /* 0: for ever */
+    /* A negative errno ends the exchange as FETCH_ABORTED. Either may be NULL. */
+    int (*head)(void *arg, const struct fetch_head *head);
+    int (*body)(void *arg, const void *data, size_t size);
+    void (*done)(void *arg, const struct fetch_result *result);
+    void *arg;
+};
+
+struct fetch_exchange;
+
+int fetch_new(const struct fetch_conf *conf, struct fetch **ret_fetch);
+
+/* Cancels what runs (done is called for each). */
+void fetch_free(struct fetch *fetch);
+
+/* Copies the request. */
+int fetch_start(struct fetch *fetch, const struct fetch_request *request,
+                struct fetch_exchange **ret_exchange);
+
+/* Holds back or lets flow the body of one exchange: backpressure. From inside its body() too; a few
+ * pieces that libcurl has already read may still come. */
+int fetch_pause(struct fetch_exchange *exchange, bool pause);
+
+/* done is called before it returns. Not from inside head() or body(); nor is fetch_start. */
+void fetch_cancel(struct fetch_exchange *exchange);
+
+/* Waits for traffic at most timeout_ms, handles it, returns the number of exchanges running. */
+int fetch_run(struct fetch *fetch, int timeout_ms);
+void fetch_wake(struct fetch *fetch);
+
+/* --- URLs, by the same parser that will connect to them --- */
+
+/* reference against base, both possibly absolute (base may be NULL when reference is); normalised,
+ * without fragment. Strict: -EINVAL for what is no URL, control characters, blanks, backslashes,
+ * userinfo, schemes other than http, https, file. */
+int fetch_url_resolve(const char *base, const char *reference, char **ret_url);
+
+/* "https://host:443"; "file://" for every file URL. */
+int fetch_url_origin(const char *url, char **ret_origin);
+
+/* Percent-encodes everything but unreserved characters; keep_slash leaves '/' alone. */
+int fetch_url_escape(const char *text, bool keep_slash, char **ret_text);

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/* Why done comes exactly once: an exchange is in the list from fetch_start until exchange_end,
+ * which takes it out first and calls done last; nothing else does either. libcurl must not be
+ * entered from its own callbacks (but for curl_easy_pause), so those only note what to do. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cache/scoped.h"
+#include "sync/fetch_private.h"
+
+#define CONNECT_TIMEOUT_MS 10000L
+#define BUFFER_SIZE 262144L
+
+/* --- an exchange's end --- */
+
+static void exchange_unlink(struct fetch_exchange *exchange)
+{
+    struct fetch *fetch = exchange->fetch;
+    struct fetch_exchange **at = &fetch->first;
+
+    while (*at != exchange)
+        at = &(*at)->next;
+    *at = exchange->next;
+    fetch->running--;
+}
+
+void exchange_free(struct fetch_exchange *exchange)
+{
+    if (exchange->easy)
+        curl_easy_cleanup(exchange->easy);
+    curl_slist_free_all(exchange->headers);
+    fetch_file_close(exchange->file);
+    free(exchange);
+}
+
+void exchange_end(struct fetch_exchange *exchange, enum fetch_end end, const char *message)
+{
+    struct fetch_result result = {
+        .end = end,
+        .status = exchange->status,
+        .bytes = exchange->bytes,
+    };
+
+    exchange_unlink(exchange);
+    if (exchange->easy)
+        curl_multi_remove_handle(exchange->fetch->multi, exchange->easy);
+    snprintf(result.message, sizeof(result.message), "%s", message);
+    if (result.message[0] >= 'A' && result.message[0] <= 'Z' && result.message[1] >= 'a')
+        result.message[0] = (char)(result.message[0] - 'A' + 'a');
+    if (exchange->request.done)
+        exchange->request.done(exchange->request.arg, &result);
+    exchange_free(exchange);
+}
+
+static enum fetch_end end_of_code(CURLcode code)
+{
+    switch (code) {
+    case CURLE_OK: return FETCH_COMPLETE;
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY: return FETCH_RESOLVE;
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_OPERATION_TIMEDOUT: /* the only clock that curl keeps for us is the connect one */
+    case CURLE_PROXY: return FETCH_CONNECT;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CRL_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+    case CURLE_PEER_FAILED_VERIFICATION: return FETCH_TLS;
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_URL_MALFORMAT:
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_BAD_CONTENT_ENCODING: return FETCH_REFUSED;
+    case CURLE_OUT_OF_MEMORY: return FETCH_LOCAL;
+    default: return FETCH_LOST;
+    }
+}
+
+void exchange_finish(struct fetch_exchange *exchange, CURLcode code)
+{
+    const char *message = exchange->error[0] ? exchange->error : curl_easy_strerror(code);
+    char buffer[160];
+    long system_error = 0;
+
+    if (exchange->refused) {
+        exchange_end(exchange, FETCH_REFUSED, exchange->refused);
+        return;
+    }
+    if (exchange->aborted) {
+        exchange_end(exchange, FETCH_ABORTED, "stopped");
+        return;
+    }
+    curl_easy_getinfo(exchange->easy, CURLINFO_OS_ERRNO, &system_error);
+    if (code == CURLE_COULDNT_CONNECT && system_error > 0)
+        message = strerror_r((int)system_error, buffer, sizeof(buffer));
+    else if (code == CURLE_OPERATION_TIMEDOUT)
+        message = "connecting took too long";
+    exchange_end(exchange, end_of_code(code), code == CURLE_OK ? "" : message);
+}
+
+/* --- what arrives --- */
+
+/* False ends the exchange. */
+static bool exchange_head(struct fetch_exchange *exchange, struct fetch_head *head)
+{
+    const struct head_parser *parser = &exchange->parser;
+
+    exchange->head_done = true;
+    exchange->status = head->status;
+    if (parser->unreadable || (parser->encoded && !exchange->request.gzip)) {
+        exchange->refused = "the body is encoded in a way that was not asked for";
+        return false;
+    }
+    if (exchange->request.head && exchange->request.head(exchange->request.arg, head) < 0)
+        exchange->aborted = true;
+    return !exchange->aborted;
+}
+
+static bool exchange_body(struct fetch_exchange *exchange, const void *data, size_t size)
+{
+    exchange->progress_ms = fetch_now_ms();
+    exchange->bytes += size;
+    if (exchange->request.body && exchange->request.body(exchange->request.arg, data, size) < 0)
+        exchange->aborted = true;
+    return !exchange->aborted;
+}
+
+static size_t on_header(char *line, size_t one, size_t size, void *arg)
+{
+    struct fetch_exchange *exchange = arg;
+    struct fetch_head head;
+
+    exchange->progress_ms = fetch_now_ms();
+    switch (head_parser_line(&exchange->parser, line, size)) {
+    case HEAD_TOO_BIG: exchange->refused = "the headers are too long"; return 0;
+    case HEAD_COMPLETE:
+        if (exchange->head_done) /* a trailer's end */
+            return size;
+        head_parser_head(&exchange->parser, &head);
+        if (head.retry_after_s < 0 && exchange->parser.retry_after[0]) {
+            time_t date = curl_getdate(exchange->parser.retry_after, NULL);
+            time_t now = time(NULL);
+
+            head.retry_after_s = date < 0 ? -1 : date > now ? date - now : 0;
+        }
+        return exchange_head(exchange, &head) ? size : 0;
+    case HEAD_MORE:
+    default: return size;
+    }
+}
+
+static size_t on_body(char *data, size_t one, size_t size, void *arg)
+{
+    struct fetch_exchange *exchange = arg;
+
+    if (size == 0)
+        return 0;
+    if (!exchange->head_done || !exchange_body(exchange, data, size))
+        return 0;
+    if (exchange->pause && !exchange->paused) {
+        exchange->paused = true;
+        curl_easy_pause(exchange->easy, CURLPAUSE_RECV);
+    }
+    return size;
+}
+
+void exchange_step_file(struct fetch_exchange *exchange)
+{
+    const void *data = NULL;
+    ssize_t size = 0;
+
+    if (exchange->file_error) {
+        bool absent = exchange->file_error == -ENOENT;
+
+        exchange_end(exchange, absent ? FETCH_NOT_FOUND : FETCH_LOST,
+                     absent ? "no such file" : "the file can not be read");
+        return;
+    }
+    if (!exchange->head_done) {
+        struct fetch_head head;
+
+        fetch_file_head(exchange->file, &head);
+        exchange_head(exchange, &head);
+    }
+    if (!exchange->aborted && !exchange->pause)
+        size = fetch_file_read(exchange->file, &data);
+    if (size > 0)
+        exchange_body(exchange, data, (size_t)size);
+    if (exchange->aborted)
+        exchange_end(exchange, FETCH_ABORTED, "stopped");
+    else if (size < 0)
+        exchange_end(exchange, FETCH_LOST, "the file became shorter while it was read");
+    else if (size == 0 && !exchange->pause)
+        exchange_end(exchange, FETCH_COMPLETE, "");
+}
+
+/* --- starting --- */
+
+static int add_header(struct fetch_exchange *exchange, const char *name, const char *value)
+{
+    scoped_free char *line = NULL;
+    struct curl_slist *longer;
+
+    if (asprintf(&line, "%s: %s", name, value) < 0) {
+        line = NULL;
+        return -ENOMEM;
+    }
+    longer = curl_slist_append(exchange->headers, line);
+    if (!longer)
+        return -ENOMEM;
+    exchange->headers = longer;
+    return 0;
+}
+
+static int add_headers(struct fetch_exchange *exchange, const struct fetch_request *request)
+{
+    char range[48];
+    scoped_free char *bearer = NULL;
+    int r = 0;
+
+    if (request->bearer) {
+        if (asprintf(&bearer, "Bearer %s", request->bearer) < 0) {
+            bearer = NULL;
+            return -ENOMEM;
+        }
+        r = add_header(exchange, "Authorization", bearer);
+    }
+    if (r == 0 && request->offset > 0) {
+        snprintf(range, sizeof(range), "bytes=%llu-", (unsigned long long)request->offset);
+        r = add_header(exchange, "Range", range);
+        if (r == 0 && request->if_range && request->if_range[0])
+            r = add_header(exchange, "If-Range", request->if_range);
+    }
+    if (r == 0 && request->no_cache)
+        r = add_header(exchange, "Cache-Control", "no-cache");
+    return r;
+}
+
+static void set_options(struct fetch_exchange *exchange, const char *url)
+{
+    const struct fetch *fetch = exchange->fetch;
+    CURL *easy = exchange->easy;
+
+    curl_easy_setopt(easy, CURLOPT_URL, url);
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, exchange);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, exchange->headers);
+    curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, exchange);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->error);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+    curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    /* A server that speaks HTTP/2 gets one connection; over plain HTTP waiting would serialise. */
+    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, strncmp(url, "https:", 6) == 0 ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_SIZE);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
+    if (exchange->request.gzip)
+        curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
+    if (fetch->user_agent)
+        curl_easy_setopt(easy, CURLOPT_USERAGENT, fetch->user_agent);
+    if (fetch->ca_file)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, fetch->ca_file);
+    if (fetch->proxy)
+        curl_easy_setopt(easy, CURLOPT_PROXY, fetch->proxy);
+}
+
+int exchange_start_http(struct fetch_exchange *exchange, const struct fetch_request *request,
+                        const char *url)
+{
+    int r = add_headers(exchange, request);
+
+    if (r < 0)
+        return r;
+    exchange->easy = curl_easy_init();
+    if (!exchange->easy)
+        return -ENOMEM;
+    set_options(exchange, url);
+    return curl_multi_add_handle(exchange->fetch->multi, exchange->easy) == CURLM_OK ? 0 : -ENOMEM;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* manifest.h - from the server's words to rows that can be believed. All distrust is here.
+ *
+ *     manifest_parse(text) -> manifest (rows, groups, verdicts) | a reason why none of it counts
+ *
+ * The decision table (what, whether, why; the tests hold it line by line):
+ *
+ * | the text says                                       | we                                    |
+ * |-----------------------------------------------------|---------------------------------------|
+ * | not JSON, cut short, trailing bytes, nested > 32,   | reject the whole: the last generation |
+ * |   > 64 MiB, duplicate keys, not an object,          |   stays                               |
+ * |   none of the sections known                        |                                       |
+ * | a section missing, null, or not an array, or full   | hold the section: its rows stay       |
+ * |   of entries of which none has a name               |                                       |
+ * | [] where rows were                                  | the caller holds it (plan.h)          |
+ * | a row that is no object; a name, id or slug that    | drop the row, report an error; if it  |
+ * |   is no string or can not be a name; reserved slug; |   was listed before, it keeps what it |
+ * |   md5 not 32 hex; size negative, fractional or      |   has: a bad row is no withdrawal     |
+ * |   above 2^53; a part without md5 or size;           |                                       |
+ * |   an unsafe part path; a URL at another origin      |                                       |
+ * | a package without a list of tables, or with a list  | drop the package (a verdict with name |
+ * |   of which no entry has a name                      |   ""): all its rows keep what they had|
+ * | two rows for one name                               | smaller raw label wins, other dropped |
+ * | one label twice                                     | smaller id, then smaller md5, wins    |
+ * | one package twice                                   | its rows are put together             |
+ * | query_mode remote or internal, server_only,         | withhold: no name, no error, reported |
+ * |   never synced (no hash, size 0 or null)            |   with the reason                     |
+ * | query_mode something we never heard of              | withhold, with that reason            |
+ * | no md5, but a size or nothing at all said           | accept, unverified                    |
+ * | anything else                                       | accept; unknown keys are ignored      |
+ *
+ * Nothing depends on the order of the text: groups are in order of section and slug, rows of
+ * section, slug and name, verdicts of section, group, name and path.
+ *
+ * A manifest is immutable and owns all its strings.
+ * Errors: -EPROTO with one phrase for people in ret_error, -ENOMEM. */
+#pragma once
+
+#include "sync/json.h"
+#include "sync/source.h"
+#include "sync/tree.h"
+
+struct manifest;
+
+enum section_state {
+    SECTION_PRESENT, /* an array, possibly empty */
+    SECTION_MISSING, /* no such key, or null */
+    SECTION_BROKEN,  /* not an array */
+};
+
+/* One file that a row brings: the table itself, one part, or a bundle. */
+struct manifest_file {
+    const char *part;    /* below the row's path; NULL when the row is one file */
+    struct blob_key key; /* kind BLOB_NONE while only fetching can tell: bundles, rows without md5
+                          * (TREE_ROW_UNVERIFIED), rows with row.md5 but without a size */
+    uint64_t size_limit; /* what a transfer may bring at most */
+    bool sized;          /* exactly that much */
+};
+
+struct manifest_row {
+    struct tree_row row; /* group is an index into this manifest's groups */
+    enum tree_section section;
+    const struct manifest_file *files; /* none when withheld */
+    size_t file_count;
+    int64_t updated_ns; /* of row.updated, -1 if none or unreadable */
+};
+
+enum verdict_kind {
+    VERDICT_WITHHELD, /* listed by the server, not for local use; no error */
+    VERDICT_DROPPED,  /* could not be believed */
+};
+
+struct verdict {
+    enum verdict_kind kind;
+    enum tree_section section;
+    const char *group;  /* slug of the package, made printable; "" where there is none */
+    const char *name;   /* the row's label (of a domain: its slug), made printable; "" if the
+                         * verdict is on a whole package */
+    const char *path;   /* the name it would have had; "" if it can not have one */
+    const char *reason; /* one phrase */
+};
+
+struct manifest_error {
+    char message[200];
+};
+
+int manifest_parse(const char *text, size_t size, const struct source *source,
+                   struct manifest **ret_manifest, struct manifest_error *ret_error);
+void manifest_free(struct manifest *manifest);
+void manifest_freep(struct manifest *const *manifest);
+
+enum section_state manifest_section(const struct manifest *manifest, enum tree_section section);
+
+/* How many entries the section's array has, good or bad. */
+size_t manifest_section_entries(const struct manifest *manifest, enum tree_section section);
+
+const struct manifest_row *manifest_rows(const struct manifest *manifest, size_t *ret_count);
+const struct tree_group *manifest_groups(const struct manifest *manifest, size_t *ret_count);
+const struct verdict *manifest_verdicts(const struct manifest *manifest, size_t *ret_count);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* source.h - where a stack comes from.
+ *
+ *   server   https://agnes.example.com              an Agnes server; the manifest is
+ *            http://localhost:8000                  <base>/api/sync/manifest; with a token
+ *   static   /srv/stack, file:///srv/stack          a folder with a manifest.json
+ *            https://host/path/manifest.json        any URL that ends in .json; what the manifest
+ *            file:///srv/stack/manifest.json        refers to is relative to it; never a token
+ *
+ * A source is immutable and may be shared between threads.
+ * Origin = scheme, host and port. Everything a row refers to must lie at the source's own origin:
+ * a token can not leave it, and a manifest can not point this machine at its neighbours.
+ * Errors: -EINVAL not a source we know, -EACCES URL at another origin, -ENOMEM. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "sync/tree.h"
+
+struct source;
+
+enum source_kind {
+    SOURCE_SERVER,
+    SOURCE_STATIC,
+};
+
+/* text as the user gave it; relative paths are resolved against the working directory. */
+int source_parse(const char *text, struct source **ret_source);
+void source_free(struct source *source);
+void source_freep(struct source *const *source);
+
+enum source_kind source_kind(const struct source *source);
+
+/* The canonical form, for people and for naming the cache: no token, no userinfo. */
+const char *source_text(const struct source *source);
+const char *source_origin(const struct source *source); /* "https://host:443", "file://" */
+const char *source_host(const struct source *source);   /* "agnes.example.com", "local" for files */
+
+const char *source_manifest_url(const struct source *source);
+
+/* Where the bytes of one file of a row can be had, best first: the row's own url, else by id, else
+ * by name (contract section 2: which of the two a server wants can not be known beforehand).
+ * part: the part's path below the row, NULL for a row that is one file. The result is a
+ * NULL-terminated array of one allocation; free() it. */
+int source_urls(const struct source *source, const struct tree_row *row, bool bundle,
+                const char *part, char ***ret_urls);
+
+/* <base>/api/stack?type=..., to cross-check an empty section. -ENOTSUP for a static source. */
+int source_stack_url(const struct source *source, enum tree_section section, char **ret_url);

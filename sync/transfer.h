@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* transfer.h - from "these bytes are wanted" to a blob in the store.
+ *
+ *     transfers_new -> transfers_want / transfers_get (any thread) -> done -> transfers_free
+ *
+ * Per blob: single flight (a thousand wants of one key are one transfer), the candidate URLs in
+ * order, retries by retry.h, resume by Range + If-Range pinned to the strong ETag of the first
+ * bytes, the byte cap, the body's type, the digest, the commit. A blob that is in the store but not
+ * trusted (store.h) is verified from disk before the network is asked.
+ *
+ * Two threads of its own: one drives fetch.h and decides; the other writes, hashes and commits, so
+ * that neither md5 nor fdatasync holds up the network. Between them a bounded queue; when it is
+ * full the exchange pauses.
+ *
+ * Order: demand overtakes staging, staging overtakes prefetch; at most `jobs` run at once, plus two
+ * places that only demand may use. For a while after a failure, 32 ms that double to 2 s and are
+ * forgotten after 10 s, that key is not asked for: demand fails with the same error at once, others
+ * wait. So a failing file is no request storm, and a thousand readers of it do not stand in line
+ * for the same answer.
+ *
+ * Every want ends: done is called exactly once, without any lock held, from one of the two threads
+ * (or from transfers_free with -ECANCELED). It must not block. After `timeout_s` without progress a
+ * want ends with -ETIMEDOUT, waiting in the queue included.
+ *
+ * Errors in want_result: -EACCES 401 or 403; -ESTALE 404 or 410 at every URL; -EBADMSG other bytes
+ * than promised, twice; -EPROTO an answer that makes no sense (type, encoding, redirect, length);
+ * -EHOSTUNREACH could not reach the server; -EAGAIN it answered 5xx or 429; -ETIMEDOUT; -ENOSPC and
+ * other local ones; -ECANCELED. */
+#pragma once
+
+#include "cache/store.h"
+#include "sync/source.h"
+
+struct transfers;
+
+struct transfers_conf {
+    struct store *store;
+    const struct source *source;
+    unsigned jobs;      /* at once; 0 means 8 */
+    unsigned timeout_s; /* without progress; 0 means 60 */
+    const char *user_agent;
+    const char *ca_file;
+    const char *proxy;
+    /* The bearer token now, malloc'd; NULL for none. Asked once, and once more after a 401. Called
+     * on the transfer thread. May be NULL. */
+    char *(*token)(void *arg);
+    void *token_arg;
+};
+
+enum want_priority {
+    WANT_PREFETCH,
+    WANT_STAGE,
+    WANT_DEMAND,
+};
+
+struct want {
+    struct blob_key key; /* kind BLOB_NONE: only the bytes tell */
+    const char *md5;     /* with BLOB_NONE: 32 hex that the bytes must have, "" if unknown */
+    uint64_t limit;      /* bytes at most; for a known key its size counts */
+    bool exact;          /* with BLOB_NONE: it must be exactly limit bytes */
+    bool bundle;         /* markdown, named by its xxh; else parquet: without any md5 the PAR1 marks
+                            at both ends are demanded */
+    const char *const *urls; /* NULL-terminated, best first */
+    enum want_priority priority;
+};
+
+struct want_result {
+    int error;           /* 0 or negative errno */
+    int status;          /* last HTTP status, 0 if none */
+    struct blob_key key; /* of the blob, when error is 0 */
+    uint64_t bytes;      /* that came over the wire for it */
+    unsigned requests;
+    char message[160]; /* one phrase when error is not 0 */
+};
+
+typedef void (*want_done)(void *arg, const struct want_result *result);
+
+int transfers_new(const struct transfers_conf *conf, struct transfers **ret_transfers);
+
+/* Ends every want with -ECANCELED and both threads, keeping partials for a resume; later wants are
+ * refused. At most two seconds, unless the disk is hashing or flushing something big. */
+void transfers_stop(struct transfers *transfers);
+
+/* Stops, and frees. NULL is allowed. */
+void transfers_free(struct transfers *transfers);
+
+/* Copies the want. -ENOMEM, -ECANCELED when ending; then done is not called. */
+int transfers_want(struct transfers *transfers, const struct want *want, want_done done, void *arg);
+
+/* A small document into memory (manifest, stack listing), priority demand. bytes is valid during
+ * the call and NUL-terminated. json: refuse anything that is not application/json (file:// and
+ * static sources are not asked for their type). */
+typedef void (*get_done)(void *arg, const struct want_result *result, const char *bytes,
+                         size_t size);
+int transfers_get(struct transfers *transfers, const char *url, bool json, uint64_t limit,
+                  get_done done, void *arg);
+
+struct transfers_stats {
+    uint64_t wants_done;
+    uint64_t wants_failed;
+    uint64_t wants_waiting; /* running and queued */
+    uint64_t running;
+    uint64_t bytes;    /* of bodies, ever */
+    uint64_t requests; /* ever */
+};
+
+void transfers_stats(struct transfers *transfers, struct transfers_stats *ret_stats);

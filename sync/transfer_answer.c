@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* Why no wrong body gets far: everything that can be known from the head is compared here, before a
+ * byte is written. What the head does not say is left to the byte cap and the digest. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "sync/transfer_private.h"
+
+__attribute__((format(printf, 4, 5))) static void say(struct answer_verdict *verdict,
+                                                      enum attempt_end end, int error,
+                                                      const char *format, ...)
+{
+    va_list arguments;
+
+    verdict->end = end;
+    verdict->error = error;
+    va_start(arguments, format);
+    vsnprintf(verdict->message, sizeof(verdict->message), format, arguments);
+    va_end(arguments);
+}
+
+/* Queries may carry signatures: they stay out of messages. */
+static void refuse_redirect(const struct fetch_head *head, struct answer_verdict *verdict)
+{
+    int size = (int)strcspn(head->location, "?#");
+
+    say(verdict, ATTEMPT_REFUSED, -EPROTO, "redirected to %.*s, not followed",
+        size > 120 ? 120 : size, head->location);
+}
+
+static bool type_fits(const struct answer_rules *rules, const char *type)
+{
+    if (strcmp(type, "text/html") == 0)
+        return false;
+    if (rules->document)
+        return !rules->json || !rules->server || strcmp(type, "application/json") == 0;
+    if (!rules->bundle || strcmp(type, "text/markdown") == 0)
+        return true;
+    return !rules->server && (type[0] == '\0' || strcmp(type, "text/plain") == 0 ||
+                              strcmp(type, "application/octet-stream") == 0);
+}
+
+static void judge_range(const struct answer_rules *rules, const struct fetch_head *head,
+                        struct answer_verdict *verdict)
+{
+    bool known = rules->key.kind != BLOB_NONE;
+
+    if (rules->offset == 0 || head->range_start < 0 || (uint64_t)head->range_start != rules->offset)
+        say(verdict, ATTEMPT_MISFIT, -EPROTO, "the server sent a range that was not asked for");
+    else if (known && head->range_total >= 0 && (uint64_t)head->range_total != rules->key.size)
+        say(verdict, ATTEMPT_MISFIT, -EBADMSG,
+            "the server has %" PRId64 " bytes, the manifest says %" PRIu64, head->range_total,
+            rules->key.size);
+}
+
+static void judge_length(const struct answer_rules *rules, const struct fetch_head *head,
+                         struct answer_verdict *verdict)
+{
+    if (head->length < 0)
+        return;
+    bool known = rules->key.kind != BLOB_NONE;
+    uint64_t size = known ? rules->key.size : rules->limit;
+
+    if ((known || rules->exact) && (uint64_t)head->length != size)
+        say(verdict, ATTEMPT_CORRUPT, -EBADMSG,
+            "the server has %" PRId64 " bytes, the manifest says %" PRIu64, head->length, size);
+    else if (!known && (uint64_t)head->length > rules->limit)
+        say(verdict, ATTEMPT_REFUSED, -EPROTO,
+            "the server has %" PRId64 " bytes, more than the %" PRIu64 " allowed", head->length,
+            rules->limit);
+}
+
+void answer_judge(const struct answer_rules *rules, const struct fetch_head *head,
+                  struct answer_verdict *ret_verdict)
+{
+    *ret_verdict = (struct answer_verdict){.end = ATTEMPT_OK};
+
+    if (head->status == 416 && rules->offset > 0)
+        say(ret_verdict, ATTEMPT_MISFIT, -EPROTO, "the server has less than was there before");
+    else if (head->status >= 300 && head->status < 400)
+        refuse_redirect(head, ret_verdict);
+    else if (head->status >= 400)
+        ret_verdict->end = ATTEMPT_STATUS;
+    else if (head->status != 200 && head->status != 206)
+        say(ret_verdict, ATTEMPT_REFUSED, -EPROTO, "the server answered %d", head->status);
+    else if (!type_fits(rules, head->type))
+        say(ret_verdict, ATTEMPT_REFUSED, -EPROTO, "the server sent %s, not %s",
+            head->type[0] ? head->type : "something without a type",
+            rules->bundle     ? "text/markdown"
+            : rules->document ? "JSON"
+                              : "data");
+    else if (head->status == 206)
+        judge_range(rules, head, ret_verdict);
+    else
+        judge_length(rules, head, ret_verdict);
+}
+
+int answer_status_error(int status, bool with_token, char *ret_message, size_t size)
+{
+    switch (status) {
+    case 401:
+        snprintf(ret_message, size,
+                 with_token ? "the server refused the token (401)"
+                            : "the server wants a token (401)");
+        return -EACCES;
+    case 403: snprintf(ret_message, size, "the server refused access (403)"); return -EACCES;
+    case 404:
+    case 410:
+        snprintf(ret_message, size, "the source does not have it (%d)", status);
+        return -ESTALE;
+    default: snprintf(ret_message, size, "the server answered %d", status); break;
+    }
+    return status == 408 || status == 425 || status == 429 || status >= 500 ? -EAGAIN : -EPROTO;
+}
