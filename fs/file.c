@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/* open never fetches; only read may. A read of bytes that are not here is parked: its request waits
+ * in the provider's callback and no thread waits with it.
+ *
+ * A parked request is answered exactly once, by whoever moves its state away from PARKED:
+ *
+ *     ARMING --interrupt--> EARLY     interrupted while being parked: the parking thread answers
+ *     ARMING -------------> PARKED
+ *     PARKED --interrupt--> TAKEN     the interrupt answers EINTR; the transfer goes on for others
+ *     PARKED --bytes------> TAKEN     the callback answers with bytes or the reason
+ *
+ * Two rules make that safe. The interrupt side touches only its request after it won, since the
+ * callback may free the rest at any time. The callback, when it won, first unhooks itself from the
+ * request: that waits for an interrupt function which is running (libfuse holds the request's lock
+ * around it), so afterwards nobody else looks at what it frees. And libfuse must not be answered
+ * from inside fuse_req_interrupt_func, which still uses the request: hence EARLY.
+ *
+ * An open file belongs to its request while that is unanswered: the kernel sends no release before.
+ * So the callback may use it if and only if it won. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cache/scoped.h"
+#include "fs/mount_private.h"
+
+struct open_file {
+    struct inode_open open; /* first: the table hands it back as such */
+    struct mount *mount;
+    struct blob_key key;
+    const char *bytes; /* of a text, which the open keeps; NULL for a blob */
+    _Atomic int fd;    /* on the blob; -1 until it is resident. Set once */
+};
+
+static struct open_file *handle_of(const struct fuse_file_info *info)
+{
+    return (struct open_file *)(uintptr_t)info->fh;
+}
+
+/* The blob's descriptor, opened when first needed. Two readers may race: one descriptor stays. */
+static int file_fd(struct open_file *file)
+{
+    const struct provider *provider = &file->mount->conf.provider;
+    int fd = atomic_load(&file->fd);
+    int fresh, r;
+
+    if (fd >= 0)
+        return fd;
+    r = provider->open(provider->arg, &file->key, &fresh);
+    if (r < 0)
+        return r;
+    if (atomic_compare_exchange_strong(&file->fd, &fd, fresh)) {
+        inode_has_bytes(file->mount->table, &file->open);
+        return fresh;
+    }
+    close(fresh);
+    return fd;
+}
+
+static void file_free(struct open_file *file)
+{
+    const int fd = atomic_load(&file->fd);
+
+    if (fd >= 0)
+        close(fd);
+    inode_close(file->mount->table, &file->open);
+    atomic_fetch_sub(&file->mount->open_files, 1);
+    free(file);
+}
+
+static void file_release(struct inode_open *open)
+{
+    file_free((struct open_file *)open);
+}
+
+/* A full face promises bytes without waiting. If they have gone since the look-up (withdrawn,
+ * evicted, touched by somebody), -ESTALE makes the kernel look up anew and find the lazy face. */
+static int file_new(struct mount *mount, fuse_ino_t nodeid, struct open_file **ret_file)
+{
+    struct open_file *file = calloc(1, sizeof(*file));
+    struct inode_facts facts;
+    int r;
+
+    if (!file)
+        return -ENOMEM;
+    r = inode_open(mount->table, nodeid, &file->open, &facts);
+    if (r < 0) {
+        free(file);
+        return r;
+    }
+    file->open.release = file_release;
+    file->mount = mount;
+    file->key = facts.key;
+    file->bytes = facts.bytes;
+    atomic_init(&file->fd, -1);
+    atomic_fetch_add(&mount->open_files, 1);
+    if (facts.type == INODE_DIR)
+        r = -EISDIR;
+    else if (facts.type == INODE_BLOB && facts.face == FACE_FULL)
+        r = file_fd(file);
+    if (r < 0) {
+        file_free(file);
+        return r == -ENOENT ? -ESTALE : r;
+    }
+    *ret_file = file;
+    return 0;
+}
+
+void serve_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *info)
+{
+    struct open_file *file;
+    int r;
+
+    r = file_new(mount_of(req), nodeid, &file);
+    if (r < 0) {
+        fuse_reply_err(req, -r);
+        return;
+    }
+    info->fh = (uintptr_t)file;
+    info->keep_cache = 1; /* a nodeid's bytes never change */
+    info->noflush = 1;
+    if (fuse_reply_open(req, info) < 0)
+        file_free(file);
+}
+
+void serve_release(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *info)
+{
+    (void)nodeid;
+    file_free(handle_of(info));
+    fuse_reply_err(req, 0);
+}
+
+/* How many bytes a read of size at offset must bring: a short answer would be padded with zeros. */
+static size_t bytes_due(const struct open_file *file, size_t size, off_t offset)
+{
+    const uint64_t at = (uint64_t)offset;
+
+    if (at >= file->key.size)
+        return 0;
+    return size < file->key.size - at ? size : (size_t)(file->key.size - at);
+}
+
+/* 0, or -EIO when the file ends before it should. */
+static int read_fully(int fd, char *buffer, size_t size, off_t offset)
+{
+    for (size_t done = 0; done < size;) {
+        const ssize_t n = pread(fd, buffer + done, size - done, offset + (off_t)done);
+
+        if (n > 0)
+            done += (size_t)n;
+        else if (n == 0)
+            return -EIO;
+        else if (errno != EINTR)
+            return negative_errno();
+    }
+    return 0;
+}
+
+static void reply_bytes(fuse_req_t req, struct open_file *file, int fd, size_t size, off_t offset)
+{
+    const size_t due = bytes_due(file, size, offset);
+    scoped_free char *buffer = malloc(due ? due : 1);
+
+    if (!buffer || read_fully(fd, buffer, due, offset) < 0) {
+        fuse_reply_err(req, EIO); /* our lack of memory is no business of the reader's */
+        return;
+    }
+    atomic_fetch_add(&file->mount->reads, 1);
+    atomic_fetch_add(&file->mount->bytes_read, due);
+    fuse_reply_buf(req, buffer, due);
+}
+
+/* --- parked requests --- */
+
+enum parked_state {
+    ARMING,
+    PARKED,
+    EARLY,
+    TAKEN,
+};
+
+struct parked {
+    _Atomic enum parked_state state;
+    fuse_req_t req;
+    struct mount *mount;
+    struct open_file *file;
+    size_t size;
+    off_t offset;
+};
+
+static bool move(struct parked *parked, enum parked_state from, enum parked_state to)
+{
+    return atomic_compare_exchange_strong(&parked->state, &from, to);
+}
+
+static void on_interrupt(fuse_req_t req, void *arg)
+{
+    struct parked *parked = arg;
+
+    if (!move(parked, ARMING, EARLY) && move(parked, PARKED, TAKEN))
+        fuse_reply_err(req, EINTR);
+}
+
+static void on_bytes(void *arg, int error)
+{
+    struct parked *parked = arg;
+    int fd;
+
+    if (move(parked, PARKED, TAKEN)) {
+        fuse_req_interrupt_func(parked->req, NULL, NULL);
+        fd = error ? error : file_fd(parked->file);
+        if (fd >= 0)
+            reply_bytes(parked->req, parked->file, fd, parked->size, parked->offset);
+        else
+            fuse_reply_err(parked->req, fd == -ENOENT ? EIO : -fd);
+    }
+    atomic_fetch_sub(&parked->mount->parked_reads, 1);
+    free(parked);
+}
+
+static void park(fuse_req_t req, struct open_file *file, size_t size, off_t offset)
+{
+    const struct provider *provider = &file->mount->conf.provider;
+    const struct blob_key key =
+        file->key; /* the file may be released once the read is interrupted */
+    struct parked *parked = calloc(1, sizeof(*parked));
+    int r;
+
+    if (!parked) {
+        fuse_reply_err(req, EIO);
+        return;
+    }
+    *parked = (struct parked){
+        .req = req, .mount = file->mount, .file = file, .size = size, .offset = offset};
+    atomic_init(&parked->state, ARMING);
+    fuse_req_interrupt_func(req, on_interrupt, parked);
+    if (!move(parked, ARMING, PARKED)) {
+        fuse_reply_err(req, EINTR);
+        free(parked);
+        return;
+    }
+    atomic_fetch_add(&parked->mount->parked_reads, 1);
+    r = provider->want(provider->arg, &key, on_bytes, parked);
+    if (r < 0)
+        on_bytes(parked, r);
+}
+
+void serve_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
+                struct fuse_file_info *info)
+{
+    struct open_file *file = handle_of(info);
+    int fd;
+
+    (void)nodeid;
+    if (file->bytes) {
+        fuse_reply_buf(req, file->bytes + (bytes_due(file, size, offset) ? offset : 0),
+                       bytes_due(file, size, offset));
+        return;
+    }
+    fd = file_fd(file);
+    if (fd >= 0)
+        reply_bytes(req, file, fd, size, offset);
+    else if (fd == -ENOENT)
+        park(req, file, size, offset);
+    else
+        fuse_reply_err(req, EIO);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* A generation reaches the table as differences: an inode whose references do not change is not
+ * even looked at, so a refresh costs what changed, and what the kernel holds stays as it is. */
+#include <errno.h>
+
+#include "cache/scoped.h"
+#include "fs/inode_private.h"
+
+int inode_publish(struct inode_table *table, const struct tree_diff *diff, const struct tree *after)
+{
+    int r = 0;
+
+    scoped_lock(&table->lock);
+    for (size_t i = 0; i < diff->reference_count; i++) {
+        const struct reference_change *change = &diff->references[i];
+        const struct identity identity = {.type = INODE_BLOB, .key = change->key};
+        struct inode *inode = inode_find(table, &identity);
+
+        if (!inode && change->after > change->before)
+            inode = inode_create(table, &identity, tree_blob_find(after, &change->key)->mtime_ns,
+                                 NULL, 0);
+        if (!inode) {
+            r = -ENOMEM;
+            continue;
+        }
+        inode->references += change->after - change->before; /* modulo 2^32: also downwards */
+        inode_bury_if_dead(table, inode);
+    }
+    return r;
+}
+
+uint64_t inode_dir_nodeid(struct inode_table *table, const char *path)
+{
+    const struct identity identity = inode_identity_of_path(path);
+    const struct inode *inode;
+
+    scoped_lock(&table->lock);
+    inode = inode_find(table, &identity);
+    return inode ? inode->faces[FACE_FULL].nodeid : 0;
+}
+
+uint64_t inode_touch_dir(struct inode_table *table, const char *path, int64_t mtime_ns)
+{
+    const struct identity identity = inode_identity_of_path(path);
+    struct inode *inode;
+
+    scoped_lock(&table->lock);
+    inode = inode_find(table, &identity);
+    if (!inode)
+        return 0;
+    inode->mtime_ns = mtime_ns;
+    return inode->faces[FACE_FULL].nodeid;
+}
+
+void inode_faces(struct inode_table *table, const struct blob_key *key,
+                 uint64_t ret_nodeids[static FACES])
+{
+    const struct identity identity = {.type = INODE_BLOB, .key = *key};
+    const struct inode *inode;
+
+    scoped_lock(&table->lock);
+    inode = inode_find(table, &identity);
+    for (size_t i = 0; i < FACES; i++)
+        ret_nodeids[i] = inode && inode->faces[i].lookups ? inode->faces[i].nodeid : 0;
+}
+
+void inode_use(struct inode_table *table, const struct blob_key *key, bool *ret_found,
+               bool *ret_waiting)
+{
+    const struct identity identity = {.type = INODE_BLOB, .key = *key};
+    const struct inode *inode;
+
+    scoped_lock(&table->lock);
+    inode = inode_find(table, &identity);
+    *ret_found = inode && inode->faces[FACE_FULL].lookups > 0 && inode->opens[FACE_FULL] == 0;
+    *ret_waiting = inode && inode->waiting > 0;
+}
+
+void inode_census(struct inode_table *table, struct inode_census *ret_census)
+{
+    struct inode_census census = {0};
+
+    scoped_lock(&table->lock);
+    census.inodes = table->inodes;
+    for (size_t i = 0; i < table->buckets; i++)
+        for (const struct inode *inode = table->by_identity[i]; inode; inode = inode->next) {
+            census.references += inode->references;
+            for (size_t face = 0; face < FACES; face++) {
+                census.lookups += inode->faces[face].lookups;
+                census.opens += inode->opens[face];
+            }
+        }
+    *ret_census = census;
+}
+
+int inode_audit(struct inode_table *table, const struct tree *tree)
+{
+    size_t referenced = 0;
+
+    scoped_lock(&table->lock);
+    for (uint32_t i = 0; i < tree_blob_count(tree); i++) {
+        const struct tree_blob *blob = tree_blob(tree, i);
+        const struct identity identity = {.type = INODE_BLOB, .key = blob->key};
+        const struct inode *inode = inode_find(table, &identity);
+
+        if (!inode || inode->references != blob->references)
+            return -EUCLEAN;
+    }
+    for (size_t i = 0; i < table->buckets; i++)
+        for (const struct inode *inode = table->by_identity[i]; inode; inode = inode->next)
+            referenced += inode->references > 0;
+    return referenced == tree_blob_count(tree) ? 0 : -EUCLEAN;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/* The order of a publish is the whole correctness of a refresh under readers:
+ *
+ *     view_swap       new look-ups see the new generation
+ *     inode_publish   reference counts follow
+ *     invalidate      the kernel forgets what it knew of the old one
+ *
+ * A reply computed before the swap may reach the kernel after the notification; the kernel drops it,
+ * since epochs and attribute versions are those of the time of the request. */
+#include "fs/mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cache/scoped.h"
+#include "fs/mount_private.h"
+
+static int check_empty(const char *path)
+{
+    scoped_dir DIR *dir = opendir(path);
+    const struct dirent *entry;
+
+    if (!dir)
+        return negative_errno();
+    while ((entry = readdir(dir)))
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+            return -ENOTEMPTY;
+    return 0;
+}
+
+/* Is it a folder that can be mounted on? Asked before libfuse is, whose answer has no reason. */
+static int check_mountpoint(const char *path)
+{
+    char parent[PATH_MAX];
+    struct stat here, above;
+
+    if (stat(path, &here) < 0)
+        return negative_errno();
+    if (!S_ISDIR(here.st_mode))
+        return -ENOTDIR;
+    if (snprintf(parent, sizeof(parent), "%s/..", path) >= (int)sizeof(parent))
+        return -ENAMETOOLONG;
+    if (stat(parent, &above) < 0)
+        return negative_errno();
+    if (here.st_dev != above.st_dev)
+        return -EBUSY;
+    return check_empty(path);
+}
+
+static int check_device(void)
+{
+    if (access("/dev/fuse", F_OK) < 0)
+        return -ENODEV;
+    return access("/dev/fuse", R_OK | W_OK) < 0 ? -EACCES : 0;
+}
+
+static int add_option(struct fuse_args *args, const char *key, const char *value)
+{
+    scoped_free char *option = NULL;
+    scoped_free char *list = NULL;
+
+    if (asprintf(&option, "%s%s%s", key, value ? "=" : "", value ? value : "") < 0 ||
+        fuse_opt_add_opt_escaped(&list, option) < 0 || fuse_opt_add_arg(args, "-o") < 0 ||
+        fuse_opt_add_arg(args, list) < 0)
+        return -ENOMEM;
+    return 0;
+}
+
+static void free_args(struct fuse_args *args)
+{
+    fuse_opt_free_args(args);
+}
+
+/* Read-only always: writes fail in the kernel, and passthrough reads stay free of atime updates. */
+static int session_new(struct mount *mount)
+{
+    scoped(free_args) struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+    static const char *const always[] = {"ro", "nosuid", "nodev", "default_permissions"};
+    int r;
+
+    r = fuse_opt_add_arg(&args, "agnesfs") < 0 ? -ENOMEM : 0;
+    for (size_t i = 0; !r && i < sizeof(always) / sizeof(always[0]); i++)
+        r = add_option(&args, always[i], NULL);
+    if (!r)
+        r = add_option(&args, "fsname", mount->source);
+    if (!r)
+        r = add_option(&args, "subtype", "agnesfs");
+    if (!r && mount->conf.allow_other)
+        r = add_option(&args, "allow_other", NULL);
+    if (!r && mount->conf.debug)
+        r = fuse_opt_add_arg(&args, "-d") < 0 ? -ENOMEM : 0;
+    if (r < 0)
+        return r;
+    mount->session = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), mount);
+    return mount->session ? 0 : -ENOMEM;
+}
+
+/* A diff from nothing: every blob of the tree gets its references. */
+static int adopt_tree(struct mount *mount, struct tree *tree)
+{
+    struct tree_diff diff;
+    int r;
+
+    r = tree_diff_make(NULL, tree, &diff);
+    if (r < 0)
+        return r;
+    r = inode_publish(mount->table, &diff, tree);
+    tree_diff_release(&diff);
+    return r;
+}
+
+int mount_new(const struct mount_conf *conf, struct tree *tree, struct mount **ret_mount)
+{
+    struct mount *mount;
+    int r;
+
+    r = check_mountpoint(conf->mountpoint);
+    if (!r)
+        r = check_device();
+    if (r < 0)
+        return r;
+    mount = calloc(1, sizeof(*mount));
+    if (!mount)
+        return -ENOMEM;
+    mount->conf = *conf;
+    mount->mountpoint = strdup(conf->mountpoint);
+    mount->source = strdup(conf->source);
+    view_init(&mount->view, tree);
+    live_init(&mount->live);
+    r = mount->mountpoint && mount->source ? inode_table_new(&mount->table) : -ENOMEM;
+    if (!r)
+        r = adopt_tree(mount, tree);
+    if (!r)
+        r = session_new(mount);
+    if (!r && fuse_session_mount(mount->session, mount->mountpoint) < 0)
+        r = -EPERM;
+    if (r < 0) {
+        mount_free(mount);
+        return r;
+    }
+    mount->mounted = true;
+    *ret_mount = mount;
+    return 0;
+}
+
+static void free_loop_config(struct fuse_loop_config *const *config)
+{
+    fuse_loop_cfg_destroy(*config);
+}
+
+int mount_run(struct mount *mount, void (*ready)(void *arg), void *arg)
+{
+    scoped(free_loop_config) struct fuse_loop_config *config = fuse_loop_cfg_create();
+    int r;
+
+    if (!config)
+        return -ENOMEM;
+    mount->ready = ready;
+    mount->ready_arg = arg;
+    r = fuse_session_loop_mt(mount->session, config);
+    return r < 0 ? r : 0;
+}
+
+void mount_publish(struct mount *mount, struct tree *tree)
+{
+    scoped(tree_unrefp) struct tree *before = NULL;
+    struct tree_diff diff;
+    int64_t published_ns;
+
+    before = view_swap(&mount->view, tree_ref(tree), &published_ns);
+    if (tree_diff_make(before, tree, &diff) < 0)
+        return;
+    inode_publish(mount->table, &diff, tree);
+    invalidate(mount, &diff, before, tree, published_ns);
+    tree_diff_release(&diff);
+#if AGNESFS_DEBUG
+    if (inode_audit(mount->table, tree) < 0)
+        abort();
+#endif
+}
+
+void mount_stop(struct mount *mount)
+{
+    fuse_session_exit(mount->session);
+}
+
+void mount_free(struct mount *mount)
+{
+    if (!mount)
+        return;
+    if (mount->mounted)
+        fuse_session_unmount(mount->session);
+    if (mount->session)
+        fuse_session_destroy(mount->session);
+    if (mount->table)
+        inode_release_all(mount->table);
+    inode_table_free(mount->table);
+    live_release(&mount->live);
+    view_release(&mount->view);
+    free(mount->source);
+    free(mount->mountpoint);
+    free(mount);
+}
+
+void mount_use(struct mount *mount, const struct blob_key *key, bool *ret_found, bool *ret_waiting)
+{
+    inode_use(mount->table, key, ret_found, ret_waiting);
+}
+
+void mount_facts(struct mount *mount, struct mount_facts *ret_facts)
+{
+    struct inode_census census;
+
+    inode_census(mount->table, &census);
+    *ret_facts = (struct mount_facts){
+        .inodes = census.inodes,
+        .lookups = census.lookups,
+        .open_files = atomic_load(&mount->open_files),
+        .parked_reads = atomic_load(&mount->parked_reads),
+        .reads = atomic_load(&mount->reads),
+        .bytes_read = atomic_load(&mount->bytes_read),
+        .epoch = mount->epoch,
+    };
+}

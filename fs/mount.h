@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* mount.h - one mounted stack, from /dev/fuse to the last reply.
+ *
+ *     mount_new       opens the FUSE session and mounts: from here on the kernel knows the folder
+ *     mount_run       serves until the folder is unmounted or mount_stop was called
+ *     mount_publish   a new generation, at any time while it runs
+ *     mount_free      unmounts if need be, frees everything
+ *
+ * Publishing is one pointer: every request takes the tree once, so no request sees two
+ * generations. Then the kernel is told, from the publishing thread, with no lock held: of each name
+ * that changed (or, when they are many and the kernel has epochs, that all names are to be looked up
+ * anew), then of folders that changed and of files whose reference count did. mount_publish must not be called from a thread that serves
+ * requests: the kernel may make it wait for one.
+ *
+ * Threads: mount_run starts and ends the serving threads. mount_publish from one thread at a time;
+ * mount_stop from any thread or signal handler; mount_facts and mount_use from any thread.
+ *
+ * Errors of mount_new: -ENOENT no such folder, -ENOTDIR, -ENOTEMPTY, -EBUSY something is mounted
+ * there, -ENOTCONN a dead mount lies there, -ENODEV no /dev/fuse, -EACCES no access to it, -EPERM
+ * the kernel or fusermount3 refused (libfuse has printed their words on stderr), -ENOMEM. */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fs/provider.h"
+#include "sync/tree.h"
+
+struct mount;
+
+struct mount_conf {
+    const char *mountpoint;
+    const char *source; /* what `mount` and `df` show, and user.agnes.source */
+    struct provider provider;
+    uid_t uid;
+    gid_t gid;
+    mode_t umask;     /* bits taken from 0444 and 0555 */
+    bool allow_other; /* others may read; the kernel then checks modes */
+    bool no_epoch;    /* tell the kernel name by name, as where it has no epochs */
+    bool debug;       /* libfuse prints every request */
+};
+
+int mount_new(const struct mount_conf *conf, struct tree *tree, struct mount **ret_mount);
+
+/* Called once the kernel has shaken hands, from the serving side: now requests are answered. */
+int mount_run(struct mount *mount, void (*ready)(void *arg), void *arg);
+
+void mount_publish(struct mount *mount, struct tree *tree);
+void mount_stop(struct mount *mount);
+void mount_free(struct mount *mount);
+
+struct mount_facts {
+    uint64_t inodes;  /* that the table remembers */
+    uint64_t lookups; /* that the kernel holds on them */
+    uint64_t open_files;
+    uint64_t parked_reads; /* waiting for bytes */
+    uint64_t reads;        /* answered, ever */
+    uint64_t bytes_read;   /* ever */
+    bool epoch;            /* big switches by epoch, not by name */
+};
+
+/* Is somebody about to read this blob from the cache? found: its name was looked up, so it may be
+ * opened any moment; waiting: it is open, without its bytes. What is open with them needs nothing. */
+void mount_use(struct mount *mount, const struct blob_key *key, bool *ret_found, bool *ret_waiting);
+
+void mount_facts(struct mount *mount, struct mount_facts *ret_facts);

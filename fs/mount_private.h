@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* mount_private.h - what the files of fs/ share of one mount, and how a request flows through them.
+ *
+ *     lookup, getattr, statfs...  ops.c    resolve the inode, ask the tree, reply
+ *     opendir, readdirplus        dir.c    pins one generation from open to release
+ *     open, read, release         file.c   a descriptor on the blob, or a parked request
+ *     getxattr, listxattr         xattr.c  what the manifest and the cache say of a file
+ *     a new generation            invalidate.c tells the kernel
+ *
+ * No handler ever waits for the network. Handlers run on libfuse's threads, several at once. */
+#pragma once
+
+#define FUSE_USE_VERSION 317
+
+#include <fuse_lowlevel.h>
+#include <stdatomic.h>
+
+#include "fs/inode.h"
+#include "fs/live.h"
+#include "fs/mount.h"
+#include "fs/view.h"
+
+struct mount {
+    /* const after mount_new */
+    struct mount_conf conf;
+    char *mountpoint;
+    char *source;
+    struct fuse_session *session;
+    struct inode_table *table;
+    bool mounted;
+
+    struct view view; /* has its own lock */
+    struct live live; /* the same */
+
+    /* set in init; a publish may come before it, when the kernel has nothing to forget yet */
+    _Atomic bool epoch;
+    void (*ready)(void *arg);
+    void *ready_arg;
+
+    _Atomic uint64_t open_files;
+    _Atomic uint64_t parked_reads;
+    _Atomic uint64_t reads;
+    _Atomic uint64_t bytes_read;
+};
+
+/* How long the kernel may believe us: until we tell it otherwise. The bound is for a notification
+ * that gets lost. */
+#define KERNEL_TIMEOUT_S 3600.0
+
+static inline struct mount *mount_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
+
+/* --- attr.c: what `stat` shows --- */
+
+/* Of an inode. tree tells a folder's subfolders; a folder that it does not have has no links. */
+void attr_of_inode(const struct mount *mount, const struct tree *tree,
+                   const struct inode_facts *facts, struct stat *ret_attr);
+
+/* The kernel gets to know the inode behind a node: one lookup, to be undone with inode_forget when
+ * the reply fails. path: the node's own. */
+int attr_entry(struct mount *mount, const struct view_now *now, const struct tree_node *node,
+               const char *path, struct fuse_entry_param *ret_entry);
+
+/* The folder of an inode in this generation. -ENOENT: withdrawn, -ENOTDIR. */
+int attr_folder(const struct view_now *now, const struct inode_facts *facts,
+                const struct tree_node **ret_dir);
+
+/* --- handlers --- */
+
+void serve_opendir(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *info);
+void serve_readdir(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
+                   struct fuse_file_info *info);
+void serve_readdirplus(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
+                       struct fuse_file_info *info);
+void serve_releasedir(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *info);
+
+void serve_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *info);
+void serve_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
+                struct fuse_file_info *info);
+void serve_release(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *info);
+
+void serve_getxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, size_t size);
+void serve_listxattr(fuse_req_t req, fuse_ino_t nodeid, size_t size);
+
+/* --- invalidate.c --- */
+
+/* Tells the kernel what changed, after the view and the table have. Holds no lock. */
+void invalidate(struct mount *mount, const struct tree_diff *diff, const struct tree *before,
+                const struct tree *after, int64_t published_ns);
+
+extern const struct fuse_lowlevel_ops mount_ops; /* ops.c */

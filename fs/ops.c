@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* Every handler is the same few lines: resolve the inode, take the view, ask, reply. What a request
+ * needs of a generation it takes from the one view it holds, so it can not see two.
+ *
+ * Lookup counts go up before the reply and are taken back when the reply fails: the kernel may send
+ * the forget before fuse_reply_entry has returned. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cache/scoped.h"
+#include "fs/mount_private.h"
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+    struct mount *mount = userdata;
+
+    fuse_set_feature_flag(conn, FUSE_CAP_NO_EXPORT_SUPPORT);
+    fuse_set_feature_flag(conn, FUSE_CAP_READDIRPLUS);
+    fuse_unset_feature_flag(conn, FUSE_CAP_READDIRPLUS_AUTO);
+    /* With asynchronous reads a signal handler of the reader runs only when the bytes are there. */
+    fuse_unset_feature_flag(conn, FUSE_CAP_ASYNC_READ);
+    fuse_unset_feature_flag(conn, FUSE_CAP_SPLICE_READ);
+    conn->max_background = 4096; /* parked reads must not starve those of other files */
+    conn->congestion_threshold = 3072;
+    conn->no_interrupt = 0;
+
+    /* Epochs came with protocol 7.44 (Linux 6.16). */
+    mount->epoch = conn->proto_minor >= 44 && !mount->conf.no_epoch;
+    if (mount->ready)
+        mount->ready(mount->ready_arg);
+}
+
+static int lookup(struct mount *mount, fuse_ino_t parent, const char *name,
+                  struct fuse_entry_param *ret_entry)
+{
+    scoped_view struct view_now now = view_get(&mount->view);
+    const struct tree_node *dir, *node;
+    struct inode_facts facts;
+    char path[TREE_PATH_MAX];
+    int r;
+
+    if (strlen(name) > NAME_MAX)
+        return -ENAMETOOLONG;
+    r = inode_facts(mount->table, parent, &facts);
+    if (r < 0)
+        return r;
+    r = attr_folder(&now, &facts, &dir);
+    if (r < 0)
+        return r;
+    node = tree_child(now.tree, dir, name);
+    if (!node)
+        return -ENOENT;
+    r = tree_path(now.tree, node, path, sizeof(path));
+    return r < 0 ? r : attr_entry(mount, &now, node, path, ret_entry);
+}
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct mount *mount = mount_of(req);
+    struct fuse_entry_param entry;
+    int r;
+
+    r = lookup(mount, parent, name, &entry);
+    if (r == -ENOENT) /* the kernel may remember that there is nothing */
+        entry = (struct fuse_entry_param){.entry_timeout = KERNEL_TIMEOUT_S};
+    else if (r < 0) {
+        fuse_reply_err(req, -r);
+        return;
+    }
+    if (fuse_reply_entry(req, &entry) < 0 && entry.ino)
+        inode_forget(mount->table, entry.ino, 1);
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t nodeid, uint64_t lookups)
+{
+    inode_forget(mount_of(req)->table, nodeid, lookups);
+    fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+    for (size_t i = 0; i < count; i++)
+        inode_forget(mount_of(req)->table, forgets[i].ino, forgets[i].nlookup);
+    fuse_reply_none(req);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *info)
+{
+    struct mount *mount = mount_of(req);
+    scoped_view struct view_now now = view_get(&mount->view);
+    struct inode_facts facts;
+    struct stat attr;
+    int r;
+
+    (void)info;
+    r = inode_facts(mount->table, nodeid, &facts);
+    if (r < 0) {
+        fuse_reply_err(req, -r);
+        return;
+    }
+    attr_of_inode(mount, now.tree, &facts, &attr);
+    fuse_reply_attr(req, &attr, KERNEL_TIMEOUT_S);
+}
+
+/* Full, as read-only media are: the size of the stack, nothing free. O(1), never the network. */
+static void op_statfs(fuse_req_t req, fuse_ino_t nodeid)
+{
+    scoped_view struct view_now now = view_get(&mount_of(req)->view);
+    const struct statvfs facts = {
+        .f_bsize = 4096,
+        .f_frsize = 4096,
+        .f_blocks = (tree_bytes(now.tree) + 4095) / 4096,
+        .f_files = tree_node_count(now.tree),
+        .f_namemax = NAME_MAX,
+        .f_flag = ST_RDONLY,
+    };
+
+    (void)nodeid;
+    fuse_reply_statfs(req, &facts);
+}
+
+const struct fuse_lowlevel_ops mount_ops = {
+    .init = op_init,
+    .lookup = op_lookup,
+    .forget = op_forget,
+    .forget_multi = op_forget_multi,
+    .getattr = op_getattr,
+    .statfs = op_statfs,
+    .opendir = serve_opendir,
+    .readdir = serve_readdir,
+    .readdirplus = serve_readdirplus,
+    .releasedir = serve_releasedir,
+    .open = serve_open,
+    .read = serve_read,
+    .release = serve_release,
+    .getxattr = serve_getxattr,
+    .listxattr = serve_listxattr,
+};
