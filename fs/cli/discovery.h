@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* discovery.h - which source, and which token, when nobody says.
+ *
+ * Source: the argument, else the key "server" (flag, -o, AGNESFS_SERVER, our configuration), else as
+ * the agnes CLI does: AGNES_SERVER, `server:` in $AGNES_CONFIG_DIR/config.yaml (~/.config/agnes),
+ * http://localhost:8000.
+ *
+ * Token: the key "token-file" (the bare token, or JSON with access_token), else as the agnes CLI
+ * does, surprises included: token.json beside config.yaml beats AGNES_TOKEN, unless
+ * AGNES_SESSION_ID is set; a token.json without access_token means no token at all. A static source
+ * never gets one.
+ *
+ * A token is read from its file each time it is asked for, so that a new login counts at once. It
+ * never appears in a message. Its file must be a regular file of ours; bits for group or others get
+ * one warning. */
+#pragma once
+
+#include "fs/cli/messages.h"
+#include "fs/cli/options.h"
+#include "sync/source.h"
+
+struct discovery {
+    struct source *source; /* owned */
+    char *origin;          /* where it was found, for people; owned */
+};
+
+/* argument may be NULL. Exit code 2 in the complaint for what is no source. */
+int discovery_find(const char *argument, const struct options *options,
+                   struct discovery *ret_discovery, struct complaint *ret_complaint);
+void discovery_release(struct discovery *discovery);
+
+struct token;
+
+/* Finds out where tokens come from and tries once, so that a file that is no good is said at once
+ * (exit code 3). Having no token is no error: not all servers want one. */
+int token_new(const struct options *options, const struct source *source, struct token **ret_token,
+              struct complaint *ret_complaint);
+void token_free(struct token *token);
+
+/* The engine's callback: the token now, malloc'd; NULL for none. arg is a struct token. */
+char *token_read(void *arg);
+
+/* Was there one when last asked? */
+bool token_present(const struct token *token);

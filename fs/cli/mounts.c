@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* mounts.c - of several mounts at one path the last line is the one on top. */
+#include "fs/cli/mounts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/scoped.h"
+
+/* mountinfo writes blanks, tabs, newlines and backslashes as \ooo. In place. */
+static void unescape(char *text)
+{
+    char *out = text;
+
+    for (const char *in = text; *in; out++) {
+        if (in[0] == '\\' && in[1] >= '0' && in[1] <= '3' && in[2] && in[3]) {
+            *out = (char)((in[1] - '0') * 64 + (in[2] - '0') * 8 + (in[3] - '0'));
+            in += 4;
+        } else {
+            *out = *in++;
+        }
+    }
+    *out = '\0';
+}
+
+static char *field(char *line, int number)
+{
+    char *rest = line;
+    char *word = NULL;
+
+    for (int i = 0; i < number; i++)
+        word = strsep(&rest, " ");
+    return word;
+}
+
+static void close_file(FILE *const *file)
+{
+    if (*file)
+        fclose(*file);
+}
+
+enum mounts_kind mounts_at(const char *path, char *ret_type, size_t size)
+{
+    scoped(close_file) FILE *file = fopen("/proc/self/mountinfo", "re");
+    scoped_free char *line = NULL;
+    size_t room = 0;
+    enum mounts_kind kind = MOUNTS_NOTHING;
+
+    while (file && getline(&line, &room, file) > 0) {
+        char *optional_end = strstr(line, " - ");
+
+        if (!optional_end)
+            continue;
+
+        char *type = strsep(&(char *){optional_end + 3}, " ");
+        char *point = field(line, 5);
+
+        if (!point)
+            continue;
+        unescape(point);
+        if (strcmp(point, path) != 0)
+            continue;
+        kind = strcmp(type, "fuse.agnesfs") == 0 ? MOUNTS_AGNESFS : MOUNTS_OTHER;
+        snprintf(ret_type, size, "%s", type);
+    }
+    return kind;
+}

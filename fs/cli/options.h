@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* options.h - every key there is, and where its value came from.
+ *
+ * One table (option_table.c) makes parsing, help and completion. A key has one spelling everywhere
+ * ('_' counts as '-'):
+ *
+ *     --cache-dir DIR        on the command line
+ *     -o cache-dir=DIR       of mount, and in fstab
+ *     AGNESFS_CACHE_DIR      in the environment
+ *     cache-dir = DIR        in a configuration file, without sections
+ *
+ * and the first of these that names it wins: flag, -o, environment, $XDG_CONFIG_HOME/agnesfs/config
+ * (or --config FILE, read instead of both files), /etc/agnesfs.conf, default. Named twice in one
+ * place, the last one counts. An unknown key is a usage error that names the nearest one, wherever
+ * it stands; only unknown AGNESFS_ variables are ignored, since they may be meant for others. A
+ * wrong value is an error even where a better place overrides it.
+ *
+ * Paths: "~/" is the home folder; a relative path starts at the working directory, and is refused
+ * in a file, which has none.
+ *
+ * struct options is immutable once parsed and owns all its strings. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "fs/cli/messages.h"
+#include "fs/cli/verbs.h"
+
+enum option_key {
+    OPTION_SERVER,
+    OPTION_TOKEN_FILE,
+    OPTION_CA_FILE,
+    OPTION_PROXY,
+    OPTION_CACHE_DIR,
+    OPTION_REFRESH,
+    OPTION_PREFETCH,
+    OPTION_JOBS,
+    OPTION_TIMEOUT,
+    OPTION_UID,
+    OPTION_GID,
+    OPTION_UMASK,
+    OPTION_ALLOW_OTHER,
+    OPTION_LOG_LEVEL,
+    OPTION_KEYS,
+};
+
+enum option_type {
+    OPTION_STRING,
+    OPTION_PATH,
+    OPTION_SIZE,     /* 20GiB, 500MB, 4096: bytes */
+    OPTION_DURATION, /* 90s, 5m, 1h, 2d, 300: seconds */
+    OPTION_NUMBER,
+    OPTION_MODE,   /* octal */
+    OPTION_CHOICE, /* one of the words in choices */
+    OPTION_BOOL,   /* yes, no, true, false, on, off, 1, 0; a flag without value says yes */
+};
+
+enum option_origin {
+    ORIGIN_DEFAULT,
+    ORIGIN_SYSTEM_FILE,
+    ORIGIN_USER_FILE,
+    ORIGIN_ENVIRONMENT,
+    ORIGIN_MOUNT_OPTION,
+    ORIGIN_FLAG,
+};
+
+struct option_spec {
+    const char *name;
+    enum option_type type;
+    const char *value;   /* the default as text; NULL: none */
+    const char *choices; /* of OPTION_CHOICE: "all|none" */
+    uint64_t min;        /* of numbers and durations, 0 excepted where zero_word is set */
+    uint64_t max;
+    const char *zero_word; /* a word for 0: "off"; NULL if 0 is an ordinary number */
+    const char *argument;  /* what help calls the value; NULL for a bool */
+    const char *help;
+    const char *group; /* "where from", "cache", "network", "mount", "log" */
+    unsigned verbs;    /* whose help names it and who takes it as a flag */
+};
+
+const struct option_spec *option_spec(enum option_key key);
+
+/* What is said on the command line only. */
+enum option_flag {
+    FLAG_JSON,
+    FLAG_QUIET,
+    FLAG_VERBOSE,
+    FLAG_HELP,
+    FLAG_FOREGROUND,
+    FLAG_LAZY,
+    FLAG_DRY_RUN,
+    FLAG_REPAIR,
+    FLAGS,
+};
+
+struct flag_spec {
+    const char *name;
+    char letter; /* 0 if none */
+    const char *help;
+    unsigned verbs;
+};
+
+const struct flag_spec *flag_spec(enum option_flag flag);
+
+#define OPTIONS_SYSTEM_FILE "/etc/agnesfs.conf"
+
+struct options;
+
+/* argv[0] is the verb's name; argv is not changed. system_file: OPTIONS_SYSTEM_FILE, but for tests.
+ * With --help nothing else is checked. A negative number and a complaint on a usage error. */
+int options_parse(const struct verb *verb, int argc, char *const *argv, const char *system_file,
+                  struct options **ret_options, struct complaint *ret_complaint);
+void options_free(struct options *options);
+void options_freep(struct options *const *options);
+
+bool options_flag(const struct options *options, enum option_flag flag);
+size_t options_operand_count(const struct options *options);
+const char *options_operand(const struct options *options, size_t index); /* NULL if not given */
+
+/* The value as text (paths made absolute), NULL if there is none. */
+const char *options_text(const struct options *options, enum option_key key);
+
+/* Of types with numbers: bytes, seconds, the number, 0 or 1. 0 if there is none. */
+uint64_t options_number(const struct options *options, enum option_key key);
+enum option_origin options_origin(const struct options *options, enum option_key key);
+
+/* "--server", "AGNESFS_SERVER", "/etc/agnesfs.conf": where the value was found, for people. */
+const char *options_origin_text(const struct options *options, enum option_key key);
+
+/* --- help --- */
+
+void options_print_help(const struct verb *verb, FILE *file);
+void options_print_main_help(FILE *file);
+
+/* --- shared by the options files and their tests --- */
+
+/* Takes one value, unless a better origin has given one. where: what options_origin_text says;
+ * has_folder: relative paths mean something there. */
+int options_set(struct options *options, enum option_key key, const char *text,
+                enum option_origin origin, const char *where, bool has_folder,
+                struct complaint *ret_complaint);
+
+/* Reads a configuration file; with optional set, it may be missing. */
+int options_read_file(struct options *options, const char *path, enum option_origin origin,
+                      bool optional, struct complaint *ret_complaint);
+
+/* Takes one -o list: KEY=VALUE,KEY,... with "\\," for a comma in a value, and the words of
+ * mount(8), which are ignored. */
+int options_read_list(struct options *options, const char *list, struct complaint *ret_complaint);
+
+/* The key of that name, '_' being '-'; -ENOENT. */
+int option_find(const char *name, enum option_key *ret_key);
+
+/* The known name that is nearest to this one, NULL if none is near. verbs: whose flags count too. */
+const char *option_nearest(const char *name, unsigned verbs);
+
+/* Checks a value and reads its number. 0, or a negative errno with ret_why filled ("not one of
+ * all|none"). */
+int option_value_parse(const struct option_spec *spec, const char *text, uint64_t *ret_number,
+                       char ret_why[static 128]);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* report_text.c - names and reasons come from the server: all of them are printed escaped. */
+#include "fs/cli/report_text.h"
+
+#include "fs/cli/format.h"
+
+static void print_section(const char *title, const struct report_section *section, FILE *file)
+{
+    char bytes[FORMAT_SIZE];
+
+    fprintf(file, "%-9s  +%llu ~%llu -%llu =%llu", title, (unsigned long long)section->added,
+            (unsigned long long)section->updated, (unsigned long long)section->removed,
+            (unsigned long long)section->unchanged);
+    if (section->skipped)
+        fprintf(file, "  skipped %llu", (unsigned long long)section->skipped);
+    if (section->bytes) {
+        format_bytes(section->bytes, bytes);
+        fprintf(file, "  %s", bytes);
+    }
+    if (section->held)
+        fputs("  held: the server's word is not believed yet", file);
+    fputc('\n', file);
+}
+
+static void print_line(const char *title, const struct report_line *line, FILE *file)
+{
+    fprintf(file, "%-9s  ", title);
+    if (line->group && *line->group) {
+        print_escaped(file, line->group);
+        fputc('/', file);
+    }
+    print_escaped(file, line->name ? line->name : "");
+    fputs(": ", file);
+    print_escaped(file, line->reason ? line->reason : "");
+    fputc('\n', file);
+}
+
+void report_print(const struct report *report, bool verbose, FILE *file)
+{
+    static const char *const titles[TREE_SECTIONS] = {
+        [TREE_DIRECT] = "tables", [TREE_PACKAGES] = "packages", [TREE_MEMORY] = "memory"};
+
+    for (unsigned section = 0; section < TREE_SECTIONS; section++)
+        print_section(titles[section], &report->sections[section], file);
+    for (size_t i = 0; verbose && i < report->skipped_count; i++)
+        print_line("skipped", &report->skipped[i], file);
+    for (size_t i = 0; i < report->error_count; i++)
+        print_line("error", &report->errors[i], file);
+    for (size_t i = 0; i < report->invariant_count; i++) {
+        fputs("violation  ", file);
+        print_escaped(file, report->invariant_violations[i]);
+        fputc('\n', file);
+    }
+    if (report->dry_run)
+        fputs(report->changed ? "dry run: a sync would change this\n"
+                              : "dry run: a sync would change nothing\n",
+              file);
+    if (verbose)
+        fprintf(file, "%-9s  generation %llu, %llu requests, %.1f s\n", "done",
+                (unsigned long long)report->generation, (unsigned long long)report->requests,
+                report->seconds);
+}

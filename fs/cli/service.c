@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/* service.c - the order of things.
+ *
+ * Up:   control claim (nobody else serves this mount point) -> log -> signals (before any thread)
+ *       -> engine -> control socket -> [first refresh] -> mount -> its thread
+ * Down: control socket (nobody asks any more) -> mount pointer (nobody publishes any more) ->
+ *       engine (every want that is waiting ends) -> mount -> log -> control lock.
+ *       Whoever waits for the lock finds everything else gone but the cache's own lock, which the
+ *       session's end releases right after; so the lock is given up last of all, by
+ *       control_free after session_close (verb_mount.c). */
+#include "fs/cli/service.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "cache/scoped.h"
+#include "fs/cli/mounts.h"
+#include "fs/cli/paths.h"
+
+enum { LOOK_MS = 100 };
+
+/* --- up --- */
+
+static int claim(struct service *service, struct complaint *ret_complaint)
+{
+    scoped_free char *runtime = NULL;
+    pid_t owner = 0;
+    int r = paths_runtime(&runtime);
+
+    if (r < 0)
+        return complain(ret_complaint, EXIT_MOUNT, "control socket", "no private folder for it: %s",
+                        strerror(-r));
+    r = control_claim(runtime, service->mountpoint, &service->control);
+    if (r == -EBUSY && control_owner(runtime, service->mountpoint, &owner) == 0) {
+        complain(ret_complaint, EXIT_MOUNT, service->mountpoint, "process %d serves it already",
+                 (int)owner);
+        complaint_hint(ret_complaint, "agnesfs status %s; agnesfs umount %s", service->mountpoint,
+                       service->mountpoint);
+        return r;
+    }
+    return r < 0 ? complain(ret_complaint, EXIT_MOUNT, runtime, "%s", strerror(-r)) : 0;
+}
+
+static int open_engine(struct service *service, struct complaint *ret_complaint)
+{
+    struct engine_conf conf;
+    int r;
+
+    session_engine_conf(service->session, &conf);
+    service_fill_conf(service, &conf);
+    r = engine_new(&conf, &service->engine);
+    return r < 0 ? complain(ret_complaint, exit_code_of(r), service->session->cache_dir, "%s",
+                            strerror(-r))
+                 : 0;
+}
+
+int service_open(struct session *session, char *mountpoint, char *log_path,
+                 struct service *ret_service, struct complaint *ret_complaint)
+{
+    struct service *service = ret_service;
+    const char *level = options_text(session->options, OPTION_LOG_LEVEL);
+    int r;
+
+    *service = (struct service){.session = session,
+                                .mountpoint = mountpoint,
+                                .log_path = log_path,
+                                .started_unix = (uint64_t)time(NULL)};
+    pthread_mutex_init(&service->lock, NULL);
+    pthread_cond_init(&service->changed, NULL);
+    if ((r = claim(service, ret_complaint)) < 0)
+        return r;
+    if ((r = log_open(log_path, log_level_parse(level), &service->log)) < 0)
+        return complain(ret_complaint, EXIT_DISK, log_path, "%s", strerror(-r));
+    if ((r = signals_start(true, service_signal, service, &service->signals)) < 0)
+        return complain(ret_complaint, EXIT_FAILED, "signals", "%s", strerror(-r));
+    return open_engine(service, ret_complaint);
+}
+
+int service_first_report(struct service *service, int timeout_ms, struct report **ret_report)
+{
+    return engine_wait(service->engine, service->first_refresh, timeout_ms, ret_report);
+}
+
+/* Nothing to show yet: the first refresh must succeed. */
+static int wait_for_generation(struct service *service, struct complaint *ret_complaint)
+{
+    const struct session *session = service->session;
+    scoped(report_freep) struct report *report = NULL;
+    int r;
+
+    while ((r = service_first_report(service, LOOK_MS, &report)) == -ETIMEDOUT)
+        if (service->stopping)
+            return complain(ret_complaint, EXIT_INTERRUPTED, service->mountpoint, "interrupted");
+    if (r < 0)
+        return complain(ret_complaint, exit_code_of(r), session_source(session), "%s",
+                        strerror(-r));
+    if (report->error)
+        return complain_refresh(ret_complaint, session_source(session), session->discovery.origin,
+                                token_present(session->token), report->error, report->message);
+    return 0;
+}
+
+static void now_answers(void *arg)
+{
+    struct service *service = arg;
+
+    scoped_lock(&service->lock);
+    service->answers = true;
+    pthread_cond_broadcast(&service->changed);
+}
+
+static void *run_mount(void *arg)
+{
+    struct service *service = arg;
+    int r = mount_run(service->mount, now_answers, service);
+
+    scoped_lock(&service->lock);
+    service->run_error = r;
+    service->ended = true;
+    pthread_cond_broadcast(&service->changed);
+    return NULL;
+}
+
+/* The generation and the mount that shows it come together under the lock: what the engine
+ * publishes meanwhile waits, and is published to this mount afterwards. */
+static int make_mount(struct service *service, struct complaint *ret_complaint)
+{
+    const struct options *options = service->session->options;
+    bool has_uid = options_text(options, OPTION_UID) != NULL;
+    bool has_gid = options_text(options, OPTION_GID) != NULL;
+    const struct mount_conf conf = {
+        .mountpoint = service->mountpoint,
+        .source = session_source(service->session),
+        .provider = service_provider(service),
+        .uid = has_uid ? (uid_t)options_number(options, OPTION_UID) : getuid(),
+        .gid = has_gid ? (gid_t)options_number(options, OPTION_GID) : getgid(),
+        .umask = (mode_t)options_number(options, OPTION_UMASK),
+        .allow_other = options_number(options, OPTION_ALLOW_OTHER),
+    };
+
+    scoped_lock(&service->lock);
+
+    struct tree *tree = engine_tree(service->engine);
+    struct mount *mount = NULL;
+    int r = tree ? mount_new(&conf, tree, &mount) : -ENODATA;
+
+    tree_unref(tree);
+    if (r < 0)
+        return complain_mount(ret_complaint, service->mountpoint, r);
+    service->mount = mount;
+    if (service->stopping)
+        mount_stop(service->mount);
+    r = -pthread_create(&service->thread, NULL, run_mount, service);
+    service->threaded = r == 0;
+    return r < 0 ? complain_mount(ret_complaint, service->mountpoint, r) : 0;
+}
+
+/* Until the kernel has shaken hands, and then the proof: a stat from outside. */
+static int wait_for_answer(struct service *service, struct complaint *ret_complaint)
+{
+    struct stat st;
+    int r;
+
+    pthread_mutex_lock(&service->lock);
+    while (!service->answers && !service->ended)
+        pthread_cond_wait(&service->changed, &service->lock);
+    r = service->answers ? 0 : service->run_error < 0 ? service->run_error : -EIO;
+    pthread_mutex_unlock(&service->lock);
+    if (r == 0 && stat(service->mountpoint, &st) < 0)
+        r = negative_errno();
+    return r < 0 ? complain_mount(ret_complaint, service->mountpoint, r) : 0;
+}
+
+int service_mount(struct service *service, struct complaint *ret_complaint)
+{
+    struct tree *tree = engine_tree(service->engine);
+    int r = engine_start(service->engine);
+
+    tree_unref(tree);
+    if (r == 0)
+        r = engine_refresh(service->engine, 0, &service->first_refresh);
+    if (r == 0)
+        r = control_serve(service->control, service_answer, service);
+    if (r < 0)
+        return complain(ret_complaint, exit_code_of(r), session_source(service->session), "%s",
+                        strerror(-r));
+    if ((!tree && (r = wait_for_generation(service, ret_complaint)) < 0) ||
+        (r = make_mount(service, ret_complaint)) < 0 ||
+        (r = wait_for_answer(service, ret_complaint)) < 0)
+        return r;
+    log_write(service->log, LOG_INFO, "mounted %s at %s", session_source(service->session),
+              service->mountpoint);
+    return 0;
+}
+
+/* --- down --- */
+
+int service_wait(struct service *service)
+{
+    pthread_join(service->thread, NULL);
+    service->threaded = false;
+    log_write(service->log, LOG_INFO, "unmounted %s", service->mountpoint);
+    return service->run_error;
+}
+
+static struct mount *take_mount(struct service *service)
+{
+    scoped_lock(&service->lock);
+    return atomic_exchange(&service->mount, NULL);
+}
+
+void service_close(struct service *service)
+{
+    if (service->control)
+        control_end(service->control);
+    if (service->threaded) {
+        mount_stop(service->mount);
+        pthread_join(service->thread, NULL);
+    }
+
+    struct mount *mount = take_mount(service);
+
+    engine_free(service->engine);
+    if (mount)
+        mount_free(mount);
+    signals_stop(service->signals);
+    service_forget_errors(service);
+    log_close(service->log);
+    pthread_cond_destroy(&service->changed);
+    pthread_mutex_destroy(&service->lock);
+    free(service->mountpoint);
+    free(service->log_path);
+    service->engine = NULL;
+}

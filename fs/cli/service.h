@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* service.h - the process behind a mount: cache, engine, folder and control socket, put together.
+ *
+ *     service_open     engine, control socket, log; no network yet
+ *     service_mount    the first refresh if there is nothing to show, then the folder; a thread
+ *                    serves it from here on; returns when it answers a stat
+ *     service_wait     until it is unmounted or told to stop
+ *     service_close    everything in the order that leaves nobody hanging
+ *
+ * Threads: the caller's, plus those of engine, mount, control and signals, whose callbacks are all
+ * in service_glue.c. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "fs/cli/control.h"
+#include "fs/cli/log.h"
+#include "fs/cli/session.h"
+#include "fs/cli/signals.h"
+#include "fs/mount.h"
+
+struct service {
+    struct session *session;
+    char *mountpoint; /* absolute */
+    char *log_path;   /* NULL: stderr */
+    uint64_t started_unix;
+    struct log *log;
+    struct control *control;
+    struct signals *signals;
+    struct engine *engine;
+    uint64_t first_refresh; /* its ticket */
+    pthread_t thread;       /* in mount_run */
+    bool threaded;
+    atomic_bool stopping;
+
+    pthread_mutex_t lock; /* over the lines below; held while publishing, so that the mount stays
+                             and one thread at a time does */
+    pthread_cond_t changed;
+    struct mount *_Atomic mount; /* NULL before and after; read without lock by who only looks */
+    bool answers;                /* the kernel has shaken hands */
+    bool ended;                  /* mount_run has returned */
+    int run_error;
+
+    struct known_errors *known; /* of the sync thread alone: what the log has said already */
+};
+
+/* session: open, as writer; must outlive the service. Takes over mountpoint and log_path. */
+int service_open(struct session *session, char *mountpoint, char *log_path,
+                 struct service *ret_service, struct complaint *ret_complaint);
+int service_mount(struct service *service, struct complaint *ret_complaint);
+
+/* Waits at most timeout_ms for the first refresh. 0, and the report is the caller's; -ETIMEDOUT. */
+int service_first_report(struct service *service, int timeout_ms, struct report **ret_report);
+
+int service_wait(struct service *service);
+void service_close(struct service *service);
+
+/* --- service_glue.c --- */
+
+enum service_live {
+    LIVE_STATUS,     /* .agnes/status.json */
+    LIVE_GENERATION, /* .agnes/generation */
+};
+
+struct provider service_provider(struct service *service);
+void service_fill_conf(struct service *service, struct engine_conf *conf);
+int service_answer(void *arg, const struct control_request *request, char **ret_text,
+                   size_t *ret_size);
+void service_signal(void *arg, int signal);
+void service_forget_errors(struct service *service);

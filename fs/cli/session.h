@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* session.h - what every verb that works on a cache needs, found and opened in one step.
+ *
+ *     session_open -> (session_engine_conf -> engine_new...) -> session_close
+ *
+ * A writer makes the folders it needs; a reader finds -ENOENT if nothing was ever fetched, which
+ * session_open answers with an exit code of 1 and a hint. */
+#pragma once
+
+#include "cache/store.h"
+#include "fs/cli/discovery.h"
+#include "fs/cli/options.h"
+#include "sync/engine.h"
+
+struct session {
+    const struct options *options;
+    struct discovery discovery;
+    struct token *token;
+    char *cache_dir;
+    char *state_dir;
+    struct store *store;
+};
+
+/* argument: SOURCE as given on the command line, NULL if it was not. */
+int session_open(const struct options *options, const char *argument, enum store_mode mode,
+                 struct session *ret_session, struct complaint *ret_complaint);
+void session_close(struct session *session);
+
+/* Fills in all but the callbacks, their arg and refresh_s. Valid as long as the session. */
+void session_engine_conf(const struct session *session, struct engine_conf *ret_conf);
+
+/* The source as canonical text. */
+const char *session_source(const struct session *session);
+
+/* Does one refresh with these flags (engine.h), showing progress unless --quiet or --json. Ctrl-C
+ * ends it with an exit code of 130; partial files are kept. The caller frees the report, which may
+ * hold errors of its own: see exit_code_of_report. */
+int session_refresh(struct session *session, unsigned flags, struct report **ret_report,
+                    struct complaint *ret_complaint);

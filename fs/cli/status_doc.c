@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* status_doc.c - writing can only fail for want of memory, so failures are added up and asked for
+ * once at the end. */
+#include "fs/cli/status_doc.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "cache/scoped.h"
+#include "fs/cli/format.h"
+
+void stack_count(const struct tree *tree, struct stack_counts *ret_counts)
+{
+    struct stack_counts counts = {0};
+
+    for (uint32_t i = 0; tree && i < tree_group_count(tree); i++)
+        counts.packages += tree_group(tree, i)->section == TREE_PACKAGES;
+    for (uint32_t i = 0; tree && i < tree_row_count(tree); i++) {
+        const struct tree_row *row = tree_row(tree, i);
+        enum tree_section section = tree_group(tree, row->group)->section;
+
+        if (row->withheld) {
+            counts.sections[section].withheld++;
+            continue;
+        }
+        counts.sections[section].listed++;
+        counts.sections[section].bytes += row->size;
+        if (section == TREE_MEMORY)
+            counts.domains++;
+        else
+            counts.tables++;
+    }
+    counts.bytes = tree ? tree_bytes(tree) : 0;
+    *ret_counts = counts;
+}
+
+const char *status_state(const struct status_facts *facts)
+{
+    const struct engine_status *engine = facts->engine;
+    uint64_t confirmed = engine->last_success_unix;
+    uint64_t age = facts->now_unix > confirmed ? facts->now_unix - confirmed : 0;
+
+    if (engine->error || !facts->tree || (facts->refresh_s && age > 2 * facts->refresh_s))
+        return "stale";
+    return engine->problem_count > 0 ? "degraded" : "ready";
+}
+
+static int add_time(struct json *object, const char *key, uint64_t unix_time)
+{
+    char text[FORMAT_SIZE];
+
+    format_time(unix_time, text);
+    return json_add_string(object, key, unix_time ? text : NULL);
+}
+
+static int add_identity(struct json *root, const struct status_facts *facts)
+{
+    int r = json_add_u64(root, "schema", STATUS_SCHEMA);
+
+    r |= json_add_string(root, "version", AGNESFS_VERSION);
+    r |= json_add_string(root, "state", status_state(facts));
+    r |= json_add_string(root, "source", facts->source);
+    r |= json_add_string(root, "mountpoint", facts->mountpoint);
+    r |= json_add_u64(root, "pid", (uint64_t)facts->pid);
+    r |= add_time(root, "started", facts->started_unix);
+    r |= json_add_u64(root, "uptime_seconds", facts->now_unix - facts->started_unix);
+    return r;
+}
+
+static int add_refresh(struct json *root, const struct status_facts *facts)
+{
+    const struct engine_status *engine = facts->engine;
+    uint64_t confirmed = engine->last_success_unix;
+    int r = json_add_u64(root, "generation", engine->generation);
+
+    r |= add_time(root, "last_refresh", confirmed);
+    r |= json_add_u64(root, "age_seconds",
+                      confirmed && facts->now_unix > confirmed ? facts->now_unix - confirmed : 0);
+    r |= add_time(root, "next_refresh", engine->next_refresh_unix);
+    r |= json_add_bool(root, "refreshing", engine->refreshing);
+    r |= json_add_string(root, "error",
+                         !engine->error       ? NULL
+                         : engine->message[0] ? engine->message
+                                              : strerror(-engine->error));
+    return r;
+}
+
+static int add_contents(struct json *root, const struct status_facts *facts)
+{
+    struct stack_counts counts;
+    struct json *sections;
+
+    stack_count(facts->tree, &counts);
+
+    int r = json_add_u64(root, "tables", counts.tables);
+
+    r |= json_add_u64(root, "packages", counts.packages);
+    r |= json_add_u64(root, "domains", counts.domains);
+    r |= json_add_u64(root, "files", facts->tree ? tree_blob_count(facts->tree) : 0);
+    r |= json_add_u64(root, "bytes", counts.bytes);
+    r |= json_add_u64(root, "resident_files", facts->resident_files);
+    r |= json_add_u64(root, "resident_bytes", facts->resident_bytes);
+    sections = json_add_object(root, "sections");
+    for (unsigned i = 0; sections && i < TREE_SECTIONS; i++) {
+        struct json *section = json_add_object(sections, tree_section_name((enum tree_section)i));
+
+        if (!section)
+            return -ENOMEM;
+        r |= json_add_u64(section, "listed", counts.sections[i].listed);
+        r |= json_add_u64(section, "withheld", counts.sections[i].withheld);
+        r |= json_add_u64(section, "bytes", counts.sections[i].bytes);
+    }
+    return sections ? r : -ENOMEM;
+}
+
+static int add_transfers(struct json *root, const struct transfers_stats *stats)
+{
+    struct json *transfers = json_add_object(root, "transfers");
+
+    if (!transfers)
+        return -ENOMEM;
+
+    int r = json_add_u64(transfers, "running", stats->running);
+
+    r |= json_add_u64(transfers, "waiting", stats->wants_waiting);
+    r |= json_add_u64(transfers, "done", stats->wants_done);
+    r |= json_add_u64(transfers, "failed", stats->wants_failed);
+    r |= json_add_u64(transfers, "bytes", stats->bytes);
+    r |= json_add_u64(transfers, "requests", stats->requests);
+    return r;
+}
+
+/* The first name of a blob, else its key. */
+static void name_of_blob(const struct tree *tree, const struct blob_key *key,
+                         char ret_path[static TREE_PATH_MAX])
+{
+    const struct tree_blob *blob = tree ? tree_blob_find(tree, key) : NULL;
+
+    if (!blob || blob->references == 0 ||
+        tree_path(tree, tree_reference(tree, blob->first), ret_path, TREE_PATH_MAX) < 0)
+        blob_key_format(key, ret_path);
+}
+
+static int add_problems(struct json *root, const struct status_facts *facts)
+{
+    struct json *problems = json_add_array(root, "problems");
+    char path[TREE_PATH_MAX];
+    int r = problems ? 0 : -ENOMEM;
+
+    for (size_t i = 0; r == 0 && i < facts->problem_count; i++) {
+        const struct engine_problem *from = &facts->problems[i];
+        struct json *problem = json_add_object(problems, NULL);
+
+        if (!problem)
+            return -ENOMEM;
+        name_of_blob(facts->tree, &from->key, path);
+        r |= json_add_string(problem, "path", path);
+        r |= json_add_string(problem, "error", from->message);
+        r |= add_time(problem, "since", from->since_unix);
+    }
+    return r;
+}
+
+static int add_mount(struct json *root, const struct mount_facts *facts)
+{
+    struct json *mount = json_add_object(root, "mount");
+
+    if (!mount)
+        return -ENOMEM;
+
+    int r = json_add_u64(mount, "inodes", facts->inodes);
+
+    r |= json_add_u64(mount, "lookups", facts->lookups);
+    r |= json_add_u64(mount, "open_files", facts->open_files);
+    r |= json_add_u64(mount, "parked_reads", facts->parked_reads);
+    r |= json_add_u64(mount, "reads", facts->reads);
+    r |= json_add_u64(mount, "bytes_read", facts->bytes_read);
+    r |= json_add_bool(mount, "epoch", facts->epoch);
+    return r;
+}
+
+int status_doc_make(const struct status_facts *facts, struct json **ret_root)
+{
+    scoped(json_freep) struct json *root = json_new_object();
+    int r = root ? 0 : -ENOMEM;
+
+    if (r == 0)
+        r = add_identity(root, facts);
+    if (r == 0)
+        r = add_refresh(root, facts);
+    if (r == 0)
+        r = add_contents(root, facts);
+    if (r == 0)
+        r = json_add_string(root, "cache_dir", facts->cache_dir);
+    if (r == 0)
+        r = json_add_string(root, "log", facts->log);
+    if (r == 0)
+        r = add_transfers(root, &facts->engine->transfers);
+    if (r == 0)
+        r = add_problems(root, facts);
+    if (r == 0)
+        r = add_mount(root, facts->mount);
+    if (r < 0)
+        return -ENOMEM;
+    *ret_root = take_ptr(root);
+    return 0;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* status_doc.h - what a mount knows about itself, as one JSON document.
+ *
+ * `agnesfs status --json` prints it and .agnes/status.json holds it. Keys are added, never renamed
+ * or given another meaning, without a new "schema" number.
+ *
+ *     {"schema": 1, "version", "state": "ready" | "stale" | "degraded",
+ *      "source", "mountpoint", "pid", "started", "uptime_seconds",
+ *      "generation", "last_refresh", "age_seconds", "next_refresh", "refreshing", "error",
+ *      "tables", "packages", "domains", "files", "bytes", "resident_files", "resident_bytes",
+ *      "sections": {"direct_tables": {"listed", "withheld", "bytes"}, "data_packages", ...},
+ *      "cache_dir", "log",
+ *      "transfers": {"running", "waiting", "done", "failed", "bytes", "requests"},
+ *      "problems": [{"path", "error", "since"}],
+ *      "mount": {"inodes", "lookups", "open_files", "parked_reads", "reads", "bytes_read", "epoch"}}
+ *
+ * Times are RFC 3339 in UTC, null if there is none; numbers are exact; "error" is null or a phrase.
+ *
+ * stale: the last refresh failed, or the source last confirmed the generation longer than two
+ * refresh intervals ago. degraded: up to date, but something listed can not be had. */
+#pragma once
+
+#include "fs/mount.h"
+#include "sync/engine.h"
+#include "sync/json.h"
+
+#define STATUS_SCHEMA 1
+
+struct status_facts {
+    const char *source;
+    const char *mountpoint;
+    const char *cache_dir;
+    const char *log; /* path, NULL for stderr */
+    pid_t pid;
+    uint64_t started_unix;
+    uint64_t now_unix;
+    uint64_t refresh_s;      /* interval, 0: off */
+    const struct tree *tree; /* NULL: no generation */
+    const struct engine_status *engine;
+    const struct engine_problem *problems;
+    size_t problem_count;
+    const struct mount_facts *mount;
+    uint64_t resident_files;
+    uint64_t resident_bytes;
+};
+
+/* "ready", "stale" or "degraded". */
+const char *status_state(const struct status_facts *facts);
+
+int status_doc_make(const struct status_facts *facts, struct json **ret_root);
+
+/* What a stack holds, as people count it. */
+struct stack_counts {
+    uint64_t tables; /* listed, one for each package that has it */
+    uint64_t packages;
+    uint64_t domains;
+    uint64_t bytes;
+    struct {
+        uint64_t listed;
+        uint64_t withheld;
+        uint64_t bytes;
+    } sections[TREE_SECTIONS];
+};
+
+void stack_count(const struct tree *tree, struct stack_counts *ret_counts);

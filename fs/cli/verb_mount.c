@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/* verb_mount.c - everything happens in the process that will service, so that what fails, fails where
+ * it can say so; the parent only passes on the exit code (daemon.h). The report to the parent comes
+ * after everything has been taken down again on failure: whoever tries once more finds no lock. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+
+#include "cache/scoped.h"
+#include "fs/cli/daemon.h"
+#include "fs/cli/format.h"
+#include "fs/cli/mounts.h"
+#include "fs/cli/paths.h"
+#include "fs/cli/service.h"
+#include "fs/cli/status_doc.h"
+#include "fs/cli/target.h"
+
+enum { FIRST_REFRESH_MS = 2000 };
+
+/* Says at once what mount_new would say only after the first refresh. A dead mount may still answer
+ * a stat from the kernel's memory; statfs always asks its process. */
+static int check_mountpoint(const char *path, struct complaint *ret_complaint)
+{
+    char type[64];
+    enum mounts_kind kind = mounts_at(path, type, sizeof(type));
+    struct statfs fs;
+    struct stat st;
+
+    if (kind == MOUNTS_AGNESFS && !target_is_mount(path) && statfs(path, &fs) < 0)
+        return complain_mount(ret_complaint, path, errno == ENOTCONN ? -ENOTCONN : -EBUSY);
+    if (kind != MOUNTS_NOTHING)
+        return complain_mount(ret_complaint, path, -EBUSY);
+    if (stat(path, &st) < 0)
+        return complain_mount(ret_complaint, path, negative_errno());
+    return S_ISDIR(st.st_mode) ? 0 : complain_mount(ret_complaint, path, -ENOTDIR);
+}
+
+static int print_json(const struct service *service, const struct tree *tree,
+                      const struct stack_counts *counts)
+{
+    scoped(json_freep) struct json *root = json_new_object();
+    scoped_free char *text = NULL;
+    size_t size;
+
+    if (!root)
+        return -ENOMEM;
+
+    int r = json_add_string(root, "mountpoint", service->mountpoint);
+
+    r |= json_add_string(root, "source", session_source(service->session));
+    r |= json_add_u64(root, "pid", (uint64_t)getpid());
+    r |= json_add_u64(root, "generation", tree_generation(tree));
+    r |= json_add_u64(root, "tables", counts->tables);
+    r |= json_add_u64(root, "packages", counts->packages);
+    r |= json_add_u64(root, "domains", counts->domains);
+    r |= json_add_u64(root, "bytes", counts->bytes);
+    r |= json_add_string(root, "log", service->log_path);
+    if (r < 0 || json_print(root, true, &text, &size) < 0)
+        return -ENOMEM;
+    fputs(text, stdout);
+    return 0;
+}
+
+static void print_line(const struct service *service, const struct stack_counts *counts)
+{
+    char tables[FORMAT_SIZE];
+    char packages[FORMAT_SIZE];
+    char domains[FORMAT_SIZE];
+    char bytes[FORMAT_SIZE];
+
+    format_count(counts->tables, "table", "tables", tables);
+    format_count(counts->packages, "package", "packages", packages);
+    format_count(counts->domains, "memory bundle", "memory bundles", domains);
+    format_bytes(counts->bytes, bytes);
+    printf("agnesfs: %s in %s (%s), %s at ", tables, packages, bytes, domains);
+    print_escaped(stdout, service->mountpoint);
+    if (service->log_path) {
+        fputs(" (log: ", stdout);
+        print_escaped(stdout, service->log_path);
+        fputc(')', stdout);
+    }
+    fputc('\n', stdout);
+}
+
+/* The mount answers. Gives the first refresh a moment, then says what there is. */
+static void announce(struct service *service)
+{
+    const struct options *options = service->session->options;
+    scoped(report_freep) struct report *report = NULL;
+    int r = service_first_report(service, FIRST_REFRESH_MS, &report);
+    scoped(tree_unrefp) struct tree *tree = engine_tree(service->engine);
+    struct stack_counts counts;
+
+    stack_count(tree, &counts);
+    if (options_flag(options, FLAG_JSON))
+        print_json(service, tree, &counts);
+    else if (!options_flag(options, FLAG_QUIET))
+        print_line(service, &counts);
+    if (r == 0 && report->error && !options_flag(options, FLAG_QUIET))
+        warn(session_source(service->session), "%s; showing the last generation known",
+             report->message);
+    else if (r == 0 && report->error_count > 0 && !options_flag(options, FLAG_QUIET))
+        warn(session_source(service->session), "not all is well: agnesfs status %s",
+             service->mountpoint);
+}
+
+/* Serves until the end. daemon_report has been called when it returns EXIT_OK. */
+static int serve_session(struct session *session, char *mountpoint, struct daemon *daemon,
+                         struct control **ret_control)
+{
+    struct complaint complaint;
+    struct service service;
+    char *log_path = NULL;
+    int code = EXIT_OK;
+
+    if (!options_flag(session->options, FLAG_FOREGROUND) &&
+        asprintf(&log_path, "%s/log", session->state_dir) < 0)
+        log_path = NULL;
+    if (service_open(session, mountpoint, log_path, &service, &complaint) < 0 ||
+        service_mount(&service, &complaint) < 0) {
+        code = complaint_print(&complaint, options_flag(session->options, FLAG_JSON));
+    } else {
+        announce(&service);
+        daemon_report(daemon, EXIT_OK);
+        if (service_wait(&service) < 0)
+            code = EXIT_MOUNT;
+    }
+    service_close(&service);
+    *ret_control = service.control;
+    return code;
+}
+
+/* *ret_reported: the parent knows. */
+static int run(const struct options *options, struct daemon *daemon, bool *ret_reported)
+{
+    bool has_source = options_operand_count(options) == 2;
+    const char *dir = options_operand(options, has_source ? 1 : 0);
+    struct session session = {0};
+    struct control *control = NULL;
+    struct complaint complaint;
+    scoped_free char *path = NULL;
+    int code;
+    int r = paths_absolute(dir, &path);
+
+    r = r < 0 ? complain_mount(&complaint, dir, r) : check_mountpoint(path, &complaint);
+    if (r == 0)
+        r = session_open(options, has_source ? options_operand(options, 0) : NULL, STORE_WRITER,
+                         &session, &complaint);
+    if (r < 0)
+        return complaint_print(&complaint, options_flag(options, FLAG_JSON));
+    code = serve_session(&session, take_ptr(path), daemon, &control);
+    *ret_reported = code == EXIT_OK;
+    session_close(&session);
+    control_free(control);
+    return code;
+}
+
+int verb_mount(const struct options *options)
+{
+    struct daemon *daemon = NULL;
+    bool reported = false;
+    int code;
+
+    daemon_prepare();
+    if (!options_flag(options, FLAG_FOREGROUND) && daemon_fork(&daemon, &code))
+        return code;
+    code = run(options, daemon, &reported);
+    if (!reported)
+        daemon_report(daemon, code);
+    return code;
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* verb_status.c - everything comes from the documents that the mounts' processes send; a mount that
+ * does not answer is reported, and the others are shown all the same. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/scoped.h"
+#include "fs/cli/control.h"
+#include "fs/cli/format.h"
+#include "fs/cli/options.h"
+#include "fs/cli/paths.h"
+#include "fs/cli/target.h"
+
+enum { PATIENCE_MS = 10 * 1000 };
+
+static const char *text_of(const struct json *root, const char *key)
+{
+    const char *text = json_string(json_get(root, key));
+
+    return text ? text : "";
+}
+
+static uint64_t number_of(const struct json *root, const char *key)
+{
+    uint64_t number = 0;
+
+    json_u64(json_get(root, key), &number);
+    return number;
+}
+
+static void print_bytes_line(const struct json *root)
+{
+    char bytes[FORMAT_SIZE];
+    char resident[FORMAT_SIZE];
+
+    format_bytes(number_of(root, "bytes"), bytes);
+    format_bytes(number_of(root, "resident_bytes"), resident);
+    printf("  contents    %" PRIu64 " tables in %" PRIu64 " packages, %" PRIu64
+           " memory bundles; %s, of which %s here\n",
+           number_of(root, "tables"), number_of(root, "packages"), number_of(root, "domains"),
+           bytes, resident);
+}
+
+static void print_refresh_line(const struct json *root)
+{
+    char age[FORMAT_SIZE];
+
+    format_duration(number_of(root, "age_seconds"), age);
+    printf("  generation  %" PRIu64 ", ", number_of(root, "generation"));
+    if (*text_of(root, "last_refresh"))
+        printf("confirmed %s ago%s\n", age,
+               json_is_true(json_get(root, "refreshing")) ? ", refreshing now" : "");
+    else
+        puts("not confirmed yet");
+    if (*text_of(root, "error")) {
+        fputs("  error       ", stdout);
+        print_escaped(stdout, text_of(root, "error"));
+        fputc('\n', stdout);
+    }
+}
+
+static void print_problems(const struct json *root)
+{
+    for (const struct json *problem = json_first(json_get(root, "problems")); problem;
+         problem = json_next(problem)) {
+        fputs("  problem     ", stdout);
+        print_escaped(stdout, text_of(problem, "path"));
+        fputs(": ", stdout);
+        print_escaped(stdout, text_of(problem, "error"));
+        fputc('\n', stdout);
+    }
+}
+
+static void print_details(const struct json *root)
+{
+    const struct json *transfers = json_get(root, "transfers");
+    const struct json *mount = json_get(root, "mount");
+
+    printf("  transfers   %" PRIu64 " running, %" PRIu64 " waiting, %" PRIu64 " done, %" PRIu64
+           " failed\n",
+           number_of(transfers, "running"), number_of(transfers, "waiting"),
+           number_of(transfers, "done"), number_of(transfers, "failed"));
+    printf("  mount       %" PRIu64 " inodes, %" PRIu64 " open files, %" PRIu64
+           " reads waiting, %" PRIu64 " reads\n",
+           number_of(mount, "inodes"), number_of(mount, "open_files"),
+           number_of(mount, "parked_reads"), number_of(mount, "reads"));
+    fputs("  log         ", stdout);
+    print_escaped(stdout, *text_of(root, "log") ? text_of(root, "log") : "stderr");
+    fputc('\n', stdout);
+}
+
+static void print_status(const struct json *root, bool verbose)
+{
+    char uptime[FORMAT_SIZE];
+
+    format_duration(number_of(root, "uptime_seconds"), uptime);
+    print_escaped(stdout, text_of(root, "mountpoint"));
+    fputs("  ", stdout);
+    print_escaped(stdout, text_of(root, "source"));
+    printf("  %s  pid %" PRIu64 "  up %s\n", text_of(root, "state"), number_of(root, "pid"),
+           uptime);
+    print_bytes_line(root);
+    print_refresh_line(root);
+    fputs("  cache       ", stdout);
+    print_escaped(stdout, text_of(root, "cache_dir"));
+    fputc('\n', stdout);
+    if (verbose)
+        print_details(root);
+    print_problems(root);
+}
+
+/* Shows one mount, or adds its document to list. */
+static int take_mount(const struct options *options, const struct target *target, struct json *list)
+{
+    scoped(json_freep) struct json *root = NULL;
+    struct complaint complaint;
+
+    if (target_ask(target, "status", false, PATIENCE_MS, &root, NULL, &complaint) < 0)
+        return complaint_print(&complaint, false); /* the list is the document */
+
+    int code = strcmp(text_of(root, "state"), "ready") == 0 ? EXIT_OK : EXIT_STALE;
+
+    if (list)
+        return json_add(list, NULL, take_ptr(root)) < 0 ? EXIT_FAILED : code;
+    if (!options_flag(options, FLAG_QUIET))
+        print_status(root, options_flag(options, FLAG_VERBOSE));
+    return code;
+}
+
+static int show_one(const struct options *options, const struct target *target)
+{
+    scoped(json_freep) struct json *root = NULL;
+    scoped_free char *text = NULL;
+    struct complaint complaint;
+
+    if (!options_flag(options, FLAG_JSON))
+        return take_mount(options, target, NULL);
+    if (target_ask(target, "status", false, PATIENCE_MS, &root, &text, &complaint) < 0)
+        return complaint_print(&complaint, options_flag(options, FLAG_JSON));
+    fputs(text, stdout);
+    return strcmp(text_of(root, "state"), "ready") == 0 ? EXIT_OK : EXIT_STALE;
+}
+
+static int show_all(const struct options *options, const char *runtime, char **mountpoints)
+{
+    scoped(json_freep) struct json *root = json_new_object();
+    struct json *list = root ? json_add_array(root, "mounts") : NULL;
+    scoped_free char *text = NULL;
+    bool json = options_flag(options, FLAG_JSON);
+    int worst = list ? EXIT_OK : EXIT_FAILED;
+    size_t size;
+
+    for (char **at = mountpoints; list && *at; at++) {
+        const struct target target = {(char *)runtime, *at};
+        int code = take_mount(options, &target, json ? list : NULL);
+
+        if (code > worst)
+            worst = code;
+    }
+    if (json && list && json_print(root, true, &text, &size) == 0)
+        fputs(text, stdout);
+    else if (!json && !*mountpoints && !options_flag(options, FLAG_QUIET))
+        puts("nothing is mounted");
+    return worst;
+}
+
+int verb_status(const struct options *options)
+{
+    const char *dir = options_operand(options, 0);
+    scoped(control_list_freep) char **list = NULL;
+    scoped(target_release) struct target target = {0};
+    struct complaint complaint;
+    int r;
+
+    if (dir) {
+        if (target_find(dir, &target, &complaint) < 0)
+            return complaint_print(&complaint, options_flag(options, FLAG_JSON));
+        return show_one(options, &target);
+    }
+    if ((r = paths_runtime(&target.runtime)) < 0 || (r = control_list(target.runtime, &list)) < 0) {
+        complain(&complaint, EXIT_FAILED, "control socket", "%s", strerror(-r));
+        return complaint_print(&complaint, options_flag(options, FLAG_JSON));
+    }
+    if (list[0] && !list[1] && (target.mountpoint = strdup(list[0])))
+        return show_one(options, &target);
+    return show_all(options, target.runtime, list);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* verbs.c - data only. Each verb's help must fit 24 lines of 80 columns; a test holds it to that. */
+#include "fs/cli/verbs.h"
+
+#include <string.h>
+
+static const struct verb verbs[] = {
+    {
+        .name = "mount",
+        .bit = VERB_MOUNT,
+        .min_operands = 1,
+        .max_operands = 2,
+        .usage = "[SOURCE] DIR [-o KEY=VALUE,...] [--foreground]",
+        .summary = "show a stack as the folder DIR; returns when it answers",
+        .details = "",
+        .run = verb_mount,
+    },
+    {
+        .name = "umount",
+        .bit = VERB_UMOUNT,
+        .min_operands = 1,
+        .max_operands = 1,
+        .usage = "DIR [--lazy]",
+        .summary = "end a mount; works on a dead one too",
+        .details = "Waits until the process behind it has ended, so that mounting again works.\n",
+        .run = verb_umount,
+    },
+    {
+        .name = "status",
+        .bit = VERB_STATUS,
+        .max_operands = 1,
+        .usage = "[DIR]",
+        .summary = "what the mounts know about themselves",
+        .details =
+            "Without DIR: every mount of yours. The JSON is that of DIR/.agnes/status.json;\n"
+            "several mounts, or none, are {\"mounts\": [...]}.\n"
+            "Exit code: 0 ready, 7 stale or degraded, 1 DIR is not a mount of yours.\n",
+        .run = verb_status,
+    },
+    {
+        .name = "sync",
+        .bit = VERB_SYNC,
+        .max_operands = 1,
+        .usage = "[SOURCE] [--dry-run]",
+        .summary = "fill the cache without a mount, and report",
+        .details = "Exit code: 0 all there, 1 something failed, 9 something failed its checksum,\n"
+                   "3 not allowed, 4 server unreachable, 8 disk. What came so far is kept.\n",
+        .run = verb_sync,
+    },
+    {
+        .name = "refresh",
+        .bit = VERB_REFRESH,
+        .max_operands = 1,
+        .usage = "[DIR]",
+        .summary = "make a mount fetch the manifest now; prints what changed",
+        .details = "Without DIR: the only mount there is.\n",
+        .run = verb_refresh,
+    },
+    {
+        .name = "ls",
+        .bit = VERB_LS,
+        .max_operands = 2,
+        .usage = "[GLOB] [DIR]",
+        .summary = "list tables and bundles, also without a mount",
+        .details = "GLOB matches the path or PACKAGE/TABLE. Without DIR: what the cache knows of\n"
+                   "the source that mount would take.\n",
+        .run = verb_ls,
+    },
+    {
+        .name = "verify",
+        .bit = VERB_VERIFY,
+        .max_operands = 1,
+        .usage = "[SOURCE] [--repair]",
+        .summary = "read and check everything in the cache",
+        .details = "A listed file that is not in the cache is a missing blob, unless prefetch is\n"
+                   "none: then being cold is normal. Exit code: 9 when findings remain.\n",
+        .run = verb_verify,
+    },
+    {.name = NULL},
+};
+
+const struct verb *verb_table(void)
+{
+    return verbs;
+}
+
+const struct verb *verb_find(const char *name)
+{
+    for (const struct verb *verb = verbs; verb->name; verb++)
+        if (strcmp(verb->name, name) == 0)
+            return verb;
+    return NULL;
+}

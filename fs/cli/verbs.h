@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* verbs.h - what agnesfs can be told to do.
+ *
+ * One table (verbs.c) says what each verb is called, what it takes and what its help says; one file
+ * per verb says what it does. A verb's function gets its options parsed and checked, prints what it
+ * has to say, and returns the exit code: it is the only place where errors become messages. */
+#pragma once
+
+#include <stddef.h>
+
+struct options;
+
+enum verb_bit {
+    VERB_MOUNT = 1,
+    VERB_UMOUNT = 2,
+    VERB_STATUS = 4,
+    VERB_SYNC = 8,
+    VERB_REFRESH = 16,
+    VERB_LS = 32,
+    VERB_VERIFY = 64,
+    VERB_ALL = 127,
+};
+
+struct verb {
+    const char *name;
+    enum verb_bit bit;
+    size_t min_operands;
+    size_t max_operands;
+    const char *usage;   /* operands and the flags worth naming */
+    const char *summary; /* what it does, one line of the main help */
+    const char *details; /* further lines of its own help, "" for none */
+    int (*run)(const struct options *options);
+};
+
+/* NULL if there is no such verb. */
+const struct verb *verb_find(const char *name);
+
+/* The table, in the order of the help; ends with a NULL name. */
+const struct verb *verb_table(void);
+
+int verb_mount(const struct options *options);
+int verb_umount(const struct options *options);
+int verb_status(const struct options *options);
+int verb_sync(const struct options *options);
+int verb_refresh(const struct options *options);
+int verb_ls(const struct options *options);
+int verb_verify(const struct options *options);
