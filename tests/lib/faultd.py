@@ -1,0 +1,293 @@
+"""A web server that misbehaves on request, and remembers what it was asked.
+
+    with Server(Folder(path)) as server:              what it serves: see sites.py
+        server.url
+        server.script("/tables/orders.parquet", Fault(status=503), Fault(cut=100))
+        server.always("/api/sync/manifest", Fault(html=True))
+        server.forget()                               no more faults
+        server.count("/api/data/*"), server.sent("/api/data/*"), server.requests
+        server.clear()                                no more memories
+        server.bandwidth = 1_000_000                  bytes a second, all connections together
+
+A pattern is a path with or without its query, as sent or decoded, and may hold *, which also
+matches a slash. The faults of a script come one a request, then the server behaves. A fault changes
+the honest answer, so that Fault(flip=10) still answers a Range, and several can be combined.
+
+Everything is on 127.0.0.1 and ends, stalled answers included, when the server is closed.
+"""
+
+import dataclasses
+import fnmatch
+import gzip
+import hashlib
+import re
+import socket
+import struct
+import threading
+import time
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+CHUNK = 16384
+
+
+@dataclasses.dataclass
+class Fault:
+    status: int = 0  # instead of the honest one; the body is then a short text
+    headers: dict = dataclasses.field(default_factory=dict)  # added; None takes one away
+    body: bytes = None  # instead of the honest one
+    html: bool = False  # 200 and a login page
+    gzip: bool = False  # compressed, whether that was asked for or not
+    redirect: str = None  # 302 to there
+    flip: int = None  # offset in the whole file of one damaged byte
+    length: int = 0  # added to Content-Length; the connection then closes after the body
+    delay: float = 0  # seconds before the answer
+    cut: int = None  # bytes of body, then the connection closes
+    reset: bool = False  # the connection is reset: after cut bytes, or before any answer
+    stall: int = None  # bytes of body, then nothing more until the server ends
+    drip: int = 0  # bytes a second
+
+
+@dataclasses.dataclass
+class Request:
+    method: str
+    target: str  # path and query, as sent
+    headers: dict  # names in lower case
+    time: float
+    status: int = 0
+    sent: int = 0  # bytes of body
+
+    @property
+    def path(self):
+        return self.target.partition("?")[0]
+
+    @property
+    def range(self):
+        return self.headers.get("range")
+
+    def matches(self, pattern):
+        literal = pattern.replace("[", "[[]").replace("?", "[?]")
+        texts = (self.target, self.path, urllib.parse.unquote(self.target))
+        return any(fnmatch.fnmatchcase(text, literal) for text in texts)
+
+
+def etag(body):
+    return f'"{hashlib.md5(body).hexdigest()[:16]}"'
+
+
+def apply_conditions(request, answer):
+    """Range, If-Range and If-None-Match, as Starlette's FileResponse does it."""
+    tag = answer.headers.setdefault("ETag", etag(answer.body))
+    answer.headers["Accept-Ranges"] = "bytes"
+    if request.headers.get("if-none-match") == tag:
+        answer.status, answer.body = 304, b""
+        return
+    asked = re.fullmatch(r"bytes=(\d*)-(\d*)", request.range or "")
+    if not asked or asked[0] == "bytes=-" or request.headers.get("if-range", tag) != tag:
+        return
+    size = len(answer.body)
+    if asked[1]:
+        first, last = int(asked[1]), min(int(asked[2] or size), size - 1)
+    else:
+        first, last = max(0, size - int(asked[2])), size - 1
+    if first > last:
+        answer.status, answer.body = 416, b""
+        answer.headers["Content-Range"] = f"bytes */{size}"
+        return
+    answer.status, answer.body = 206, answer.body[first:last + 1]
+    answer.headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+
+
+def apply_fault(fault, answer):
+    """What can be changed before ranges are cut out of it."""
+    if fault.status:
+        answer.status, answer.ranges = fault.status, False
+        answer.body, answer.type = f"status {fault.status}\n".encode(), "text/plain"
+    if fault.html:
+        answer.status, answer.type, answer.ranges = 200, "text/html; charset=utf-8", False
+        answer.body = b"<!doctype html><title>Sign in</title>\n"
+    if fault.redirect:
+        answer.status, answer.body, answer.ranges = 302, b"", False
+        answer.headers["Location"] = fault.redirect
+    if fault.body is not None:
+        answer.body = fault.body
+    if fault.flip is not None:
+        answer.headers.setdefault("ETag", etag(answer.body))
+        damaged = bytearray(answer.body)
+        damaged[fault.flip] ^= 1
+        answer.body = bytes(damaged)
+    if fault.gzip:
+        answer.body, answer.ranges = gzip.compress(answer.body), False
+        answer.headers["Content-Encoding"] = "gzip"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        owner = self.server.owner
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = Request(self.command, self.path, headers, time.monotonic())
+        fault = owner.note(request)
+        if fault.delay and owner.stopping.wait(fault.delay):
+            return self.close()
+        if fault.reset and fault.cut is None:
+            return self.close(reset=True)
+        answer = owner.site.answer(request)
+        apply_fault(fault, answer)
+        if answer.ranges and self.command in ("GET", "HEAD"):
+            apply_conditions(request, answer)
+        request.status = answer.status
+        try:
+            self.send_head(answer, fault)
+            if self.command != "HEAD":
+                self.send_body(request, answer.body, fault)
+        except OSError:
+            self.close()
+
+    do_HEAD = do_POST = do_DELETE = do_GET
+
+    def send_head(self, answer, fault):
+        fields = {"Content-Type": answer.type, "Content-Length": len(answer.body) + fault.length}
+        fields |= answer.headers
+        for name, value in fault.headers.items():
+            fields = {known: fields[known] for known in fields if known.lower() != name.lower()}
+            if value is not None:
+                fields[name] = value
+        self.send_response(answer.status)
+        for name, value in fields.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+
+    def send_body(self, request, body, fault):
+        stops = [stop for stop in (fault.cut, fault.stall) if stop is not None]
+        end = min([len(body)] + stops)
+        while request.sent < end:
+            chunk = body[request.sent:min(end, request.sent + CHUNK)]
+            if fault.drip:
+                chunk = chunk[:max(1, fault.drip // 20)]
+                self.server.owner.stopping.wait(len(chunk) / fault.drip)
+            self.server.owner.pace(len(chunk))
+            self.wfile.write(chunk)
+            self.wfile.flush()
+            request.sent += len(chunk)
+        if fault.stall is not None:
+            self.server.owner.stopping.wait(60)
+        if stops or fault.length or "Content-Length" in fault.headers:
+            self.close(fault.reset)
+
+    def close(self, reset=False):
+        self.close_connection = True
+        if reset:
+            self.server.owner.resets.add(self.connection)
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+
+class Listener(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def shutdown_request(self, request):
+        self.owner.connections.discard(request)
+        if request in self.owner.resets:  # a shutdown would say goodbye first
+            self.owner.resets.discard(request)
+            return self.close_request(request)
+        return super().shutdown_request(request)
+
+    def process_request(self, request, client_address):
+        self.owner.connections.add(request)
+        super().process_request(request, client_address)
+
+    def handle_error(self, request, client_address):
+        pass  # a client that hangs up is no news
+
+
+class Server:
+    def __init__(self, site, entry=""):
+        self.site = site
+        self.requests = []
+        self.bandwidth = 0
+        self.stopping = threading.Event()
+        self.connections = set()
+        self.resets = set()
+        self._lock = threading.Lock()
+        self._scripts = []  # [pattern, faults left] or [pattern, the same fault for ever]
+        self._free_at = 0.0
+        self._listener = Listener(("127.0.0.1", 0), Handler)
+        self._listener.owner = self
+        self.origin = f"http://127.0.0.1:{self._listener.server_port}"
+        self.url = self.origin + entry
+        self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        """May be called twice; from then on connections are refused."""
+        if self.stopping.is_set():
+            return
+        self.stopping.set()
+        self._listener.shutdown()
+        self._listener.server_close()
+        for connection in list(self.connections):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self._thread.join(5)
+
+    def script(self, pattern, *faults):
+        with self._lock:
+            self._scripts.insert(0, [pattern, list(faults)])
+
+    def always(self, pattern, fault):
+        with self._lock:
+            self._scripts.insert(0, [pattern, fault])
+
+    def forget(self):
+        with self._lock:
+            self._scripts = []
+
+    def clear(self):
+        with self._lock:
+            self.requests = []
+
+    def note(self, request):
+        with self._lock:
+            self.requests.append(request)
+            for pattern, faults in self._scripts:
+                if request.matches(pattern):
+                    if isinstance(faults, Fault):
+                        return faults
+                    if faults:
+                        return faults.pop(0)
+        return Fault()
+
+    def matching(self, pattern="*"):
+        with self._lock:
+            return [request for request in self.requests if request.matches(pattern)]
+
+    def count(self, pattern="*"):
+        return len(self.matching(pattern))
+
+    def sent(self, pattern="*"):
+        return sum(request.sent for request in self.matching(pattern))
+
+    def pace(self, size):
+        """Holds up whoever sends so that all together keep to the bandwidth."""
+        if not self.bandwidth:
+            return
+        with self._lock:
+            self._free_at = max(self._free_at, time.monotonic()) + size / self.bandwidth
+            wait = self._free_at - time.monotonic()
+        self.stopping.wait(max(0, wait))
