@@ -74,7 +74,8 @@ static void file_release(struct inode_open *open)
 }
 
 /* A full face promises bytes without waiting. If they have gone since the look-up (withdrawn,
- * evicted, touched by somebody), -ESTALE makes the kernel look up anew and find the lazy face. */
+ * evicted, touched by somebody), -ESTALE makes the kernel look up anew and find the lazy face. What
+ * was looked up lazily may have its bytes by now: taken here, they are kept whatever comes. */
 static int file_new(struct mount *mount, fuse_ino_t nodeid, struct open_file **ret_file)
 {
     struct open_file *file = calloc(1, sizeof(*file));
@@ -96,8 +97,10 @@ static int file_new(struct mount *mount, fuse_ino_t nodeid, struct open_file **r
     atomic_fetch_add(&mount->open_files, 1);
     if (facts.type == INODE_DIR)
         r = -EISDIR;
-    else if (facts.type == INODE_BLOB && facts.face == FACE_FULL)
+    else if (facts.type == INODE_BLOB)
         r = file_fd(file);
+    if (r == -ENOENT && facts.face == FACE_LAZY)
+        r = 0;
     if (r < 0) {
         file_free(file);
         return r == -ENOENT ? -ESTALE : r;
