@@ -19,14 +19,14 @@ Everything is on 127.0.0.1 and ends, stalled answers included, when the server i
 import dataclasses
 import fnmatch
 import gzip
-import hashlib
-import re
 import socket
 import struct
 import threading
 import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.lib.ranges import etag, file_response
 
 CHUNK = 16384
 
@@ -54,12 +54,20 @@ class Request:
     target: str  # path and query, as sent
     headers: dict  # names in lower case
     time: float
+    body: bytes = b""
     status: int = 0
     sent: int = 0  # bytes of body
+    endpoint: str = ""  # what the site says it was for
+    effects: list = dataclasses.field(default_factory=list)  # what it says that left behind
 
     @property
     def path(self):
         return self.target.partition("?")[0]
+
+    @property
+    def query(self):
+        text = self.target.partition("?")[2]
+        return dict(urllib.parse.parse_qsl(text, keep_blank_values=True))
 
     @property
     def range(self):
@@ -69,33 +77,6 @@ class Request:
         literal = pattern.replace("[", "[[]").replace("?", "[?]")
         texts = (self.target, self.path, urllib.parse.unquote(self.target))
         return any(fnmatch.fnmatchcase(text, literal) for text in texts)
-
-
-def etag(body):
-    return f'"{hashlib.md5(body).hexdigest()[:16]}"'
-
-
-def apply_conditions(request, answer):
-    """Range, If-Range and If-None-Match, as Starlette's FileResponse does it."""
-    tag = answer.headers.setdefault("ETag", etag(answer.body))
-    answer.headers["Accept-Ranges"] = "bytes"
-    if request.headers.get("if-none-match") == tag:
-        answer.status, answer.body = 304, b""
-        return
-    asked = re.fullmatch(r"bytes=(\d*)-(\d*)", request.range or "")
-    if not asked or asked[0] == "bytes=-" or request.headers.get("if-range", tag) != tag:
-        return
-    size = len(answer.body)
-    if asked[1]:
-        first, last = int(asked[1]), min(int(asked[2] or size), size - 1)
-    else:
-        first, last = max(0, size - int(asked[2])), size - 1
-    if first > last:
-        answer.status, answer.body = 416, b""
-        answer.headers["Content-Range"] = f"bytes */{size}"
-        return
-    answer.status, answer.body = 206, answer.body[first:last + 1]
-    answer.headers["Content-Range"] = f"bytes {first}-{last}/{size}"
 
 
 def apply_fault(fault, answer):
@@ -131,7 +112,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         owner = self.server.owner
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.command, self.path, headers, time.monotonic())
+        body = self.rfile.read(int(headers.get("content-length") or 0))
+        request = Request(self.command, self.path, headers, time.monotonic(), body)
         fault = owner.note(request)
         if fault.delay and owner.stopping.wait(fault.delay):
             return self.close()
@@ -140,7 +122,10 @@ class Handler(BaseHTTPRequestHandler):
         answer = owner.site.answer(request)
         apply_fault(fault, answer)
         if answer.ranges and self.command in ("GET", "HEAD"):
-            apply_conditions(request, answer)
+            conditions = file_response if answer.ranges is True else answer.ranges
+            conditions(request, answer)
+        if answer.finish:
+            answer.finish(request, answer)
         request.status = answer.status
         try:
             self.send_head(answer, fault)
@@ -152,13 +137,17 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_DELETE = do_GET
 
     def send_head(self, answer, fault):
-        fields = {"Content-Type": answer.type, "Content-Length": len(answer.body) + fault.length}
+        fields = {"Server": "faultd", "Date": self.date_time_string()}
+        if answer.type:
+            fields["Content-Type"] = answer.type
+        if answer.status not in (204, 304):
+            fields["Content-Length"] = len(answer.body) + fault.length
         fields |= answer.headers
         for name, value in fault.headers.items():
             fields = {known: fields[known] for known in fields if known.lower() != name.lower()}
             if value is not None:
                 fields[name] = value
-        self.send_response(answer.status)
+        self.send_response_only(answer.status)
         for name, value in fields.items():
             self.send_header(name, str(value))
         self.end_headers()
@@ -172,9 +161,9 @@ class Handler(BaseHTTPRequestHandler):
                 chunk = chunk[:max(1, fault.drip // 20)]
                 self.server.owner.stopping.wait(len(chunk) / fault.drip)
             self.server.owner.pace(len(chunk))
+            request.sent += len(chunk)  # before: whoever reads it may look at the count at once
             self.wfile.write(chunk)
             self.wfile.flush()
-            request.sent += len(chunk)
         if fault.stall is not None:
             self.server.owner.stopping.wait(60)
         if stops or fault.length or "Content-Length" in fault.headers:

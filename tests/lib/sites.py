@@ -3,7 +3,8 @@
     Folder(path)                  any folder, as any web server would serve it
     Agnes(stack, token="t")       a stack, as an Agnes server would serve it
 
-A site is anything with answer(request) -> Answer.
+A site is anything with answer(request) -> Answer. faultd.py then damages the answer as it was told
+to, takes the range out of it that was asked for, and lets the site finish what is left.
 """
 
 import dataclasses
@@ -21,7 +22,8 @@ class Answer:
     body: bytes = b""
     type: str = "application/octet-stream"
     headers: dict = dataclasses.field(default_factory=dict)
-    ranges: bool = False  # answer Range, If-Range and If-None-Match
+    ranges: object = False  # conditions and ranges: True, or one of the dialects in ranges.py
+    finish: object = None  # called with request and answer, last of all
 
 
 def as_json(document, status=200):
@@ -30,6 +32,14 @@ def as_json(document, status=200):
 
 def refusal(status, detail):
     return as_json({"detail": detail}, status)
+
+
+def compress(request, answer):
+    """As Starlette's middleware does it: with no regard to what it is or which part of it."""
+    asked = "gzip" in request.headers.get("accept-encoding", "")
+    if asked and len(answer.body) >= 1024 and "Content-Encoding" not in answer.headers:
+        answer.body = gzip.compress(answer.body)
+        answer.headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
 
 
 class Folder:
@@ -71,12 +81,9 @@ class Agnes:
             return refusal(401, "Missing or invalid Authorization header")
         if request.method != "GET":
             return refusal(405, "Method Not Allowed")
-        query = dict(urllib.parse.parse_qsl(request.target.partition("?")[2]))
-        answer = self.route(request.path, query)
-        small = len(answer.body) < 1024 or request.path.startswith("/api/data/")
-        if not small and "gzip" in request.headers.get("accept-encoding", ""):
-            answer.body = gzip.compress(answer.body)
-            answer.headers["Content-Encoding"] = "gzip"
+        answer = self.route(request.path, request.query)
+        if not request.path.startswith("/api/data/"):
+            answer.finish = compress
         return answer
 
     def route(self, path, query):
