@@ -21,7 +21,6 @@ Files are written before the manifest, each under another name first: a reader s
 the new one.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -29,6 +28,8 @@ from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
+
+from tests.lib.agnes_instance import md5, rollup
 
 DROP = object()  # as the value of a field: leave the key out
 UPDATED = "2026-08-22T10:00:00+00:00"
@@ -51,15 +52,6 @@ def parquet(rows=10, seed=0, columns=None):
     table = columns if isinstance(columns, pyarrow.Table) else pyarrow.table(columns)
     pyarrow.parquet.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
-
-
-def md5(content):
-    return hashlib.md5(content).hexdigest()
-
-
-def rollup(parts):
-    """The hash of a partitioned table: of its parts' paths and hashes, of no file's bytes."""
-    return md5("\n".join(f"{part['path']}:{part['hash']}" for part in parts).encode())
 
 
 def without_dropped(fields):
