@@ -107,7 +107,7 @@ static int judge_shared(void *arg, const struct found_object *object)
         return r;
 
     bool mended = audit->options->repair &&
-                  blob_remove(audit->store, &object->key, &object->st) == 0;
+                  blob_remove(audit->store, &object->key, &object->st, NULL) == 0;
 
     /* It stays, but not in good standing. */
     if (!mended && kind == AUDIT_WRONG_BYTES)

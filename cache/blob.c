@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "cache/files.h"
+#include "cache/room.h"
 
 /* Bytes between two reports of progress. */
 #define CHECK_STEP ((uint64_t)64 * 1024 * 1024)
@@ -240,16 +241,32 @@ static bool is_trusted(struct store *store, const struct blob_key *key)
            trust_holds(store->trust, key, &st);
 }
 
-static int replace(struct store *store, const char *name, int shard, const char *text)
+/* What a name stands for in the account. */
+static uint64_t counted_size(const struct stat *st)
 {
-    if (renameat(store->root.partial, name, shard, text) == 0)
-        return 0;
-    if (errno != EISDIR)
-        return negative_errno();
+    return S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0;
+}
 
-    int r = clear_name(store, shard, text);
+static int replace(struct store *store, const struct blob_key *key, const char *name, int shard,
+                   const char *text)
+{
+    struct stat old = {0};
+    uint64_t bytes = 0;
+    int r = 0;
 
-    return r < 0 ? r : rename_noreplace(store->root.partial, name, shard, text);
+    trust_forget(store->trust, key);
+    if (blob_stat(store, key, &old) == 0)
+        bytes = counted_size(&old);
+    room_will_end(store, bytes);
+    if (renameat(store->root.partial, name, shard, text) < 0)
+        r = negative_errno();
+    if (r == -EISDIR) {
+        r = clear_name(store, shard, text);
+        if (r == 0)
+            r = rename_noreplace(store->root.partial, name, shard, text);
+    }
+    room_has_ended(store, bytes, r == 0 ? bytes : 0);
+    return r;
 }
 
 int blob_publish(struct store *store, const char *name, int fd, const struct blob_key *key,
@@ -269,14 +286,17 @@ int blob_publish(struct store *store, const char *name, int fd, const struct blo
         return r;
 
     r = rename_noreplace(store->root.partial, name, shard, path + 3);
-    if (r == -EEXIST) {
-        if (is_trusted(store, key))
-            return name_clear(store->root.partial, name);
-        trust_forget(store->trust, key);
-        r = replace(store, name, shard, path + 3);
+    if (r == -EEXIST && is_trusted(store, key)) {
+        r = name_clear(store->root.partial, name);
+        if (r == 0)
+            room_end_open(store, key->size);
+        return r;
     }
+    if (r == -EEXIST)
+        r = replace(store, key, name, shard, path + 3);
     if (r < 0)
         return r;
+    room_put_aside(store, key->size);
 
     /* Only now: a flush that ran between mark and rename would have taken the mark for done. */
     atomic_store(&store->dirty[key->digest[0]], true);
@@ -285,7 +305,8 @@ int blob_publish(struct store *store, const char *name, int fd, const struct blo
     return trust_put(store->trust, key, &st, xxh);
 }
 
-int blob_remove(struct store *store, const struct blob_key *key, const struct stat *judged)
+int blob_remove(struct store *store, const struct blob_key *key, const struct stat *judged,
+                uint64_t *ret_freed)
 {
     scoped_claim struct claim claim = {0};
     scoped_fd int shard = -1;
@@ -297,7 +318,11 @@ int blob_remove(struct store *store, const struct blob_key *key, const struct st
 
     if (r < 0)
         return r;
+    if (ret_freed)
+        *ret_freed = 0;
     r = blob_stat(store, key, &now);
+    if (r == -ENOENT)
+        trust_forget(store->trust, key);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
     if (judged && (now.st_dev != judged->st_dev || now.st_ino != judged->st_ino))
@@ -306,9 +331,18 @@ int blob_remove(struct store *store, const struct blob_key *key, const struct st
     char shard_name[3] = {path[0], path[1], '\0'};
 
     r = dir_open(store->root.shared, shard_name, false, &shard);
-    if (r == 0)
-        r = clear_name(store, shard, path + 3);
-    if (r == 0)
-        trust_forget(store->trust, key);
-    return r;
+    if (r < 0)
+        return r;
+
+    const uint64_t bytes = counted_size(&now);
+
+    room_will_end(store, bytes);
+    r = clear_name(store, shard, path + 3);
+    room_has_ended(store, bytes, r == 0 ? bytes : 0);
+    if (r < 0)
+        return r;
+    trust_forget(store->trust, key);
+    if (ret_freed)
+        *ret_freed = bytes;
+    return 0;
 }

@@ -16,13 +16,18 @@
 
 #define SHARDS 256
 
+struct partials;
+struct room;
+
 struct store {
     char *path;
-    enum store_mode mode;
-    bool unclean;
+    atomic_int mode; /* enum store_mode; only ever from reader to writer */
+    atomic_bool unclean;
     struct root root;
     struct trust *trust;
-    struct claims *names;      /* partials being written */
+    struct partials *partials;
+    struct room *room;
+    struct claims *names;      /* drafts being written */
     struct claims *keys;       /* blobs being published or removed; also one-at-a-time chores */
     atomic_bool dirty[SHARDS]; /* shards with names not known to be on disk */
     atomic_bool shards_dirty;  /* the same of _shared itself */
@@ -48,10 +53,12 @@ int blob_stat(struct store *store, const struct blob_key *key, struct stat *ret_
 int blob_check(struct store *store, const struct blob_key *key,
                void (*progress)(void *arg, uint64_t bytes_read), void *arg);
 
-/* Renames partial/<name>, which is fd: verified, synced, complete, with this XXH3. */
+/* Renames partial/<name>, which is fd: verified, synced, complete, with this XXH3. Its bytes, open
+ * until now, count as the blob's. */
 int blob_publish(struct store *store, const char *name, int fd, const struct blob_key *key,
                  const uint8_t xxh[static BLOB_DIGEST_SIZE]);
 
 /* Frees the key's name and forgets its record. judged: only while the name still is that file;
- * NULL: in any case. */
-int blob_remove(struct store *store, const struct blob_key *key, const struct stat *judged);
+ * NULL: in any case. ret_freed, the bytes that count no longer, may be NULL. */
+int blob_remove(struct store *store, const struct blob_key *key, const struct stat *judged,
+                uint64_t *ret_freed);

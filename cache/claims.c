@@ -84,6 +84,12 @@ int claims_take(struct claims *claims, const char *word, enum claim_kind kind)
     }
 }
 
+bool claims_has(struct claims *claims, const char *word)
+{
+    scoped_lock(&claims->lock);
+    return *find(claims, word) != NULL;
+}
+
 void claims_release(struct claims *claims, const char *word)
 {
     scoped_lock(&claims->lock);

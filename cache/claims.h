@@ -12,6 +12,8 @@
  * Nobody holds two brief claims at once, so waiting can not become a deadlock. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "cache/scoped.h"
 
 struct claims;
@@ -26,6 +28,9 @@ void claims_free(struct claims *claims);
 
 /* Waits for brief holders of the word. -EBUSY a long one has it, -ENOMEM. The word is copied. */
 int claims_take(struct claims *claims, const char *word, enum claim_kind kind);
+
+/* Has anybody the word at this moment? */
+bool claims_has(struct claims *claims, const char *word);
 
 void claims_release(struct claims *claims, const char *word);
 

@@ -172,6 +172,54 @@ bool digest_matches(const struct digest_sums *sums, const struct blob_key *key)
     }
 }
 
+/* --- sums of blocks --- */
+
+struct checksum {
+    XXH3_state_t *state;
+};
+
+int checksum_new(struct checksum **ret_checksum)
+{
+    scoped_free struct checksum *checksum = calloc(1, sizeof(*checksum));
+
+    if (!checksum)
+        return -ENOMEM;
+    checksum->state = XXH3_createState();
+    if (!checksum->state)
+        return -ENOMEM;
+    checksum_reset(checksum);
+    *ret_checksum = take_ptr(checksum);
+    return 0;
+}
+
+void checksum_free(struct checksum *checksum)
+{
+    if (!checksum)
+        return;
+    XXH3_freeState(checksum->state);
+    free(checksum);
+}
+
+void checksum_reset(struct checksum *checksum)
+{
+    XXH3_64bits_reset(checksum->state);
+}
+
+void checksum_update(struct checksum *checksum, const void *data, size_t size)
+{
+    XXH3_64bits_update(checksum->state, data, size);
+}
+
+uint64_t checksum_value(const struct checksum *checksum)
+{
+    return XXH3_64bits_digest(checksum->state);
+}
+
+uint64_t checksum_of(const void *data, size_t size)
+{
+    return XXH3_64bits(data, size);
+}
+
 /* Declared in key.h; it lives here because xxHash does. */
 void blob_key_of_bytes(const void *bytes, size_t size, struct blob_key *ret_key)
 {

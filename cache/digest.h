@@ -39,3 +39,15 @@ int digest_update_file(struct digest *digest, int fd, uint64_t offset, uint64_t 
 
 /* Does this sum fit this key: digest of the key's kind, and size? */
 bool digest_matches(const struct digest_sums *sums, const struct blob_key *key);
+
+/* XXH3-64 of a stream: what a partial's map says of each block. It can not fail once it is made. */
+struct checksum;
+
+int checksum_new(struct checksum **ret_checksum);
+void checksum_free(struct checksum *checksum);
+void checksum_reset(struct checksum *checksum);
+void checksum_update(struct checksum *checksum, const void *data, size_t size);
+uint64_t checksum_value(const struct checksum *checksum);
+
+/* The same of bytes in memory. */
+uint64_t checksum_of(const void *data, size_t size);

@@ -29,6 +29,24 @@ int write_fully(int fd, const void *data, size_t size, uint64_t offset)
     return 0;
 }
 
+int read_fully(int fd, void *data, size_t size, uint64_t offset)
+{
+    uint8_t *bytes = data;
+
+    while (size > 0) {
+        ssize_t n = pread(fd, bytes, size, (off_t)offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? negative_errno() : -ENODATA;
+        bytes += n;
+        size -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return 0;
+}
+
 int dir_open(int dir, const char *name, bool make, int *ret_fd)
 {
     if (make && mkdirat(dir, name, 0700) < 0 && errno != EEXIST)
@@ -39,6 +57,52 @@ int dir_open(int dir, const char *name, bool make, int *ret_fd)
     if (fd < 0)
         return errno == ELOOP ? -ENOTDIR : negative_errno();
     *ret_fd = fd;
+    return 0;
+}
+
+/* Errors that say "there is something, but not a file that we can use". */
+static bool is_obstacle(int error)
+{
+    return error == ELOOP || error == ENXIO || error == ENODEV || error == EACCES ||
+           error == EPERM || error == EISDIR;
+}
+
+static int open_stat(int dir, const char *name, int flags, int *ret_fd, struct stat *ret_st)
+{
+    scoped_fd int fd = openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+    if (fd < 0)
+        return is_obstacle(errno) ? -EBADMSG : negative_errno();
+    if (fstat(fd, ret_st) < 0)
+        return negative_errno();
+    *ret_fd = take_fd(fd);
+    return 0;
+}
+
+/* Looked at before it is opened for writing; what is opened then has to be the same file. */
+int file_open_plain(int dir, const char *name, uid_t owner, bool writable, int *ret_fd,
+                    struct stat *ret_st)
+{
+    scoped_fd int fd = -1;
+    scoped_fd int second = -1;
+    struct stat st, again;
+    int r = open_stat(dir, name, O_RDONLY, &fd, &st);
+
+    if (r < 0)
+        return r;
+    if (!stat_is_plain(&st, owner))
+        return -EBADMSG;
+    if (writable) {
+        if (fchmod(fd, 0600) < 0)
+            return negative_errno();
+        r = open_stat(dir, name, O_RDWR, &second, &again);
+        if (r < 0)
+            return r;
+        if (again.st_dev != st.st_dev || again.st_ino != st.st_ino)
+            return -EBADMSG;
+    }
+    *ret_st = st;
+    *ret_fd = writable ? take_fd(second) : take_fd(fd);
     return 0;
 }
 

@@ -13,8 +13,16 @@
 /* Retries until all is written or an error says why not. */
 int write_fully(int fd, const void *data, size_t size, uint64_t offset);
 
+/* All of it, or -ENODATA where the file ends before; what there was is in data then. */
+int read_fully(int fd, void *data, size_t size, uint64_t offset);
+
 /* A directory in dir; with make, made (0700) where absent. -ENOTDIR for anything else there. */
 int dir_open(int dir, const char *name, bool make, int *ret_fd);
+
+/* Opens a file that must be plain (stat_is_plain). To write, it is made 0600 first: it may be a blob
+ * that was sealed and never published. -ENOENT, -EBADMSG when anything else has the name. */
+int file_open_plain(int dir, const char *name, uid_t owner, bool writable, int *ret_fd,
+                    struct stat *ret_st);
 
 /* The whole file, one NUL added. -EFBIG when larger than the limit, -EBADMSG when it is not a
  * regular file. The caller frees the text. */

@@ -1,41 +1,47 @@
 /* SPDX-License-Identifier: MIT */
-/* names.h (private to cache/) - what may lie in partial/: <name>, and beside it <name>.tag. */
+/* names.h (private to cache/) - what may lie in partial/:
+ *
+ *     <key>        bytes of a blob that is not all here (partial.h)...
+ *     <key>.map    ...and what of them is here
+ *     <name>       a draft: what a writer is filling (writer.h)
+ *
+ * The three can not be confused: a draft's name is no key, and does not end like a map's. */
 #pragma once
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-#define PARTIAL_NAME_MAX 128
+#include "cache/key.h"
 
-/* NUL and ".tag" included. */
-#define PARTIAL_FILE_SIZE (PARTIAL_NAME_MAX + 5)
+#define DRAFT_NAME_MAX 128
+#define DRAFT_NAME_SIZE (DRAFT_NAME_MAX + 1)
+#define MAP_NAME_SIZE (BLOB_KEY_TEXT_SIZE + 4)
 
-/* A name ending in ".tag" is none: it would be taken for another one's tag. */
-static inline bool partial_name_valid(const char *name)
+static inline bool draft_name_valid(const char *name)
 {
     const char *const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
     size_t size = strlen(name);
+    struct blob_key key;
 
-    return size >= 1 && size <= PARTIAL_NAME_MAX && strspn(name, allowed) == size &&
+    return size >= 1 && size <= DRAFT_NAME_MAX && strspn(name, allowed) == size &&
            strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
-           (size < 4 || strcmp(name + size - 4, ".tag") != 0);
+           (size < 4 || strcmp(name + size - 4, ".map") != 0) && blob_key_parse(name, &key) < 0;
 }
 
-/* The name that this is the tag of; false when it is no tag's name. */
-static inline bool partial_name_of_tag(const char *file, char ret_name[static PARTIAL_FILE_SIZE])
+static inline void map_name_format(const struct blob_key *key, char ret_name[static MAP_NAME_SIZE])
 {
-    size_t size = strlen(file);
+    blob_key_format(key, ret_name);
+    memcpy(ret_name + strlen(ret_name), ".map", sizeof(".map"));
+}
 
-    if (size < 5 || size >= PARTIAL_FILE_SIZE || strcmp(file + size - 4, ".tag") != 0)
+/* The key that this is the map of; false when it is no map's name. */
+static inline bool map_name_parse(const char *name, struct blob_key *ret_key)
+{
+    char text[MAP_NAME_SIZE];
+    size_t size = strlen(name);
+
+    if (size < 4 || size >= MAP_NAME_SIZE || strcmp(name + size - 4, ".map") != 0)
         return false;
-    snprintf(ret_name, PARTIAL_FILE_SIZE, "%.*s", (int)(size - 4), file);
-    return partial_name_valid(ret_name);
-}
-
-static inline bool partial_name_is_tag(const char *file)
-{
-    char name[PARTIAL_FILE_SIZE];
-
-    return partial_name_of_tag(file, name);
+    snprintf(text, sizeof(text), "%.*s", (int)(size - 4), name);
+    return blob_key_parse(text, ret_key) == 0;
 }

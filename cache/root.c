@@ -92,15 +92,16 @@ static int take_lock(int dir, int *ret_fd)
     return -EBUSY;
 }
 
-static int open_part(const struct root *root, const char *name, bool make, int *ret_fd)
+/* One that is open already stays, for the sake of those who are using it. */
+static int open_part(const struct root *root, const char *name, bool make, atomic_int *part)
 {
     scoped_fd int fd = -1;
-    int r = dir_open(root->dir, name, make, &fd);
+    int r = atomic_load(part) >= 0 ? 0 : dir_open(root->dir, name, make, &fd);
 
-    if (r == 0)
+    if (r == 0 && fd >= 0)
         r = check_private(fd, root->owner);
-    if (r == 0)
-        *ret_fd = take_fd(fd);
+    if (r == 0 && fd >= 0)
+        atomic_store(part, take_fd(fd));
     return r;
 }
 
@@ -112,15 +113,27 @@ static void write_tag(int dir)
     file_save(dir, "CACHEDIR.TAG", "CACHEDIR.new", cachedir_tag, strlen(cachedir_tag));
 }
 
-static int prepare(struct root *root)
+int root_lock(struct root *root)
 {
     int r = take_lock(root->dir, &root->lock);
 
-    if (r < 0)
-        return r;
-    root->orderly = exists(root->dir, "clean") ||
-                    (!exists(root->dir, "trust") && !exists(root->dir, "_shared"));
-    r = open_part(root, "_shared", true, &root->shared);
+    if (r == 0)
+        root->orderly = exists(root->dir, "clean") ||
+                        (!exists(root->dir, "trust") && !exists(root->dir, "_shared"));
+    return r;
+}
+
+void root_unlock(struct root *root)
+{
+    if (root->lock >= 0)
+        close(root->lock);
+    root->lock = -1;
+}
+
+int root_prepare(struct root *root)
+{
+    int r = open_part(root, "_shared", true, &root->shared);
+
     if (r == 0)
         r = open_part(root, "partial", true, &root->partial);
     if (r < 0)
@@ -166,7 +179,9 @@ int root_open(const char *path, enum store_mode mode, struct root *ret_root)
         return negative_errno();
     r = check_private(root.dir, root.owner);
     if (r == 0)
-        r = mode == STORE_WRITER ? prepare(&root) : join(&root);
+        r = mode == STORE_WRITER ? root_lock(&root) : join(&root);
+    if (r == 0 && mode == STORE_WRITER)
+        r = root_prepare(&root);
     if (r < 0)
         return r;
     *ret_root = root;

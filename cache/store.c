@@ -13,6 +13,8 @@
 
 #include "cache/blob.h"
 #include "cache/files.h"
+#include "cache/partial_object.h"
+#include "cache/room.h"
 #include "cache/scoped.h"
 #include "cache/walk.h"
 
@@ -22,6 +24,8 @@ static void store_free(struct store *store)
         return;
     root_release(&store->root);
     trust_free(store->trust);
+    partials_free(store->partials);
+    room_free(store->room);
     claims_free(store->names);
     claims_free(store->keys);
     free(store->path);
@@ -33,6 +37,15 @@ static void store_freep(struct store *const *store)
     store_free(*store);
 }
 
+/* Names that the last writer left unflushed are as good as ours, once they are flushed. */
+static void mark_unclean(struct store *store)
+{
+    atomic_store(&store->unclean, true);
+    for (size_t i = 0; i < SHARDS; i++)
+        atomic_store(&store->dirty[i], true);
+    atomic_store(&store->shards_dirty, true);
+}
+
 /* Whose word counts? A writer knows that it is alone, so the marker says it all. A reader may sit
  * next to a living writer, who has taken the marker away: records of this boot are good then. */
 static int load_trust(struct store *store)
@@ -42,15 +55,10 @@ static int load_trust(struct store *store)
 
     if (r < 0)
         return r;
-    store->unclean = !store->root.orderly && !(store->mode == STORE_READER && same_boot);
-    if (!store->unclean)
+    if (store->root.orderly || (store_mode(store) == STORE_READER && same_boot))
         return 0;
     trust_doubt(store->trust);
-
-    /* Names that the last writer left unflushed are as good as ours, once they are flushed. */
-    for (size_t i = 0; i < SHARDS; i++)
-        atomic_store(&store->dirty[i], true);
-    atomic_store(&store->shards_dirty, true);
+    mark_unclean(store);
     return 0;
 }
 
@@ -60,7 +68,7 @@ int store_open(const char *root, enum store_mode mode, struct store **ret_store)
 
     if (!store)
         return -ENOMEM;
-    store->mode = mode;
+    atomic_store(&store->mode, mode);
     store->root = ROOT_NONE;
     store->path = strdup(root);
     if (!store->path)
@@ -71,11 +79,16 @@ int store_open(const char *root, enum store_mode mode, struct store **ret_store)
     if (r == 0)
         r = claims_new(&store->keys);
     if (r == 0)
+        r = partials_new(&store->partials);
+    if (r == 0)
+        r = room_new(&store->room);
+    if (r == 0)
         r = root_open(root, mode, &store->root);
     if (r == 0)
         r = load_trust(store);
     if (r < 0)
         return r;
+    room_assume(store);
     *ret_store = take_ptr(store);
     return 0;
 }
@@ -84,7 +97,8 @@ void store_close(struct store *store)
 {
     if (!store)
         return;
-    if (store->mode == STORE_WRITER && store_flush(store) == 0 && store_save_trust(store) == 0)
+    if (store_mode(store) == STORE_WRITER && store_flush(store) == 0 &&
+        store_save_trust(store) == 0)
         root_mark_clean(&store->root);
     store_free(store);
 }
@@ -96,7 +110,7 @@ const char *store_root(const struct store *store)
 
 enum store_mode store_mode(const struct store *store)
 {
-    return store->mode;
+    return (enum store_mode)atomic_load(&store->mode);
 }
 
 int store_dirfd(const struct store *store)
@@ -106,7 +120,42 @@ int store_dirfd(const struct store *store)
 
 bool store_was_unclean(const struct store *store)
 {
-    return store->unclean;
+    return atomic_load(&store->unclean);
+}
+
+int store_promote(struct store *store)
+{
+    scoped(trust_freep) struct trust *saved = NULL;
+    bool same_boot = false;
+
+    if (store_mode(store) == STORE_WRITER)
+        return 0;
+
+    /* A lock is of one open file, so a second thread of ours is refused like anybody else. */
+    int r = root_lock(&store->root);
+
+    if (r < 0)
+        return r;
+    bool unclean = !store->root.orderly;
+
+    r = trust_load(store->root.dir, &saved, &same_boot);
+    if (r == 0)
+        r = root_prepare(&store->root);
+    if (r == 0)
+        r = trust_adopt(store->trust, saved, unclean);
+    if (r < 0) {
+        root_unlock(&store->root);
+        return r;
+    }
+    atomic_store(&store->unclean, unclean);
+    if (unclean)
+        mark_unclean(store);
+    atomic_store(&store->mode, STORE_WRITER);
+
+    /* What a reader has found, a writer can not fill; it stays with those who hold it. */
+    partials_leave_all(store->partials);
+    room_assume(store);
+    return 0;
 }
 
 int store_get(struct store *store, const struct blob_key *key, int *ret_fd)
@@ -119,6 +168,7 @@ int store_get(struct store *store, const struct blob_key *key, int *ret_fd)
         return r;
     if (!trust_holds(store->trust, key, &st))
         return -EUCLEAN;
+    trust_touch(store->trust, key);
     *ret_fd = take_fd(fd);
     return 0;
 }
@@ -149,17 +199,37 @@ int store_verify(struct store *store, const struct blob_key *key)
     if (r != -EBADMSG)
         return r;
 
-    if (store->mode == STORE_READER) {
+    if (store_mode(store) == STORE_READER) {
         trust_forget(store->trust, key);
         return -EBADMSG;
     }
-    r = blob_remove(store, key, &judged);
+    r = blob_remove(store, key, &judged, NULL);
     return r < 0 ? r : -EBADMSG;
 }
 
 int store_drop(struct store *store, const struct blob_key *key)
 {
-    return store->mode == STORE_WRITER ? blob_remove(store, key, NULL) : -EROFS;
+    if (store_mode(store) != STORE_WRITER)
+        return -EROFS;
+
+    int r = blob_remove(store, key, NULL, NULL);
+
+    return r < 0 ? r : partial_discard(store, key, NULL);
+}
+
+int store_vouch(struct store *store, const struct blob_key *key)
+{
+    scoped_fd int fd = -1;
+    struct stat st;
+
+    if (store_mode(store) == STORE_WRITER)
+        return -EINVAL;
+
+    int r = blob_open(store, key, &fd, &st);
+
+    if (r == 0 && !trust_holds(store->trust, key, &st))
+        r = trust_vouch(store->trust, key, &st);
+    return r;
 }
 
 /* The flag is taken down before the fsync: a name that comes in meanwhile puts it up again. */
@@ -183,7 +253,7 @@ static int flush_dir(int dir, const char *name, atomic_bool *dirty)
 
 int store_flush(struct store *store)
 {
-    if (store->mode == STORE_READER)
+    if (store_mode(store) == STORE_READER)
         return 0;
 
     /* One at a time: a second caller must not return while the first, who took the flags down, is
@@ -204,7 +274,7 @@ int store_save_trust(struct store *store)
 {
     scoped_claim struct claim claim = {0};
 
-    if (store->mode != STORE_WRITER)
+    if (store_mode(store) != STORE_WRITER)
         return -EROFS;
 
     int r = claim_take(&claim, store->keys, "trust");
@@ -212,14 +282,22 @@ int store_save_trust(struct store *store)
     return r < 0 ? r : trust_save(store->trust, store->root.dir);
 }
 
-static int count_blob(void *arg, const struct found_object *object)
+struct usage_count {
+    struct store *store;
+    struct store_usage usage;
+};
+
+static int count_object(void *arg, const struct found_object *object)
 {
-    struct store_usage *usage = arg;
+    struct usage_count *count = arg;
+    struct store_usage *usage = &count->usage;
 
     if (object->kind == FOUND_BLOB) {
         usage->blobs++;
         usage->bytes += (uint64_t)object->st.st_size;
     } else if (object->kind == FOUND_PARTIAL) {
+        usage->partial_bytes += partial_usage(count->store, &object->key);
+    } else if (object->kind == FOUND_DRAFT) {
         usage->partial_bytes += (uint64_t)object->st.st_size;
     }
     return 0;
@@ -227,12 +305,12 @@ static int count_blob(void *arg, const struct found_object *object)
 
 int store_usage(struct store *store, struct store_usage *ret_usage)
 {
-    struct store_usage usage = {0};
-    int r = walk_shared(store, count_blob, &usage);
+    struct usage_count count = {.store = store};
+    int r = walk_shared(store, count_object, &count);
 
     if (r == 0)
-        r = walk_partial(store, count_blob, &usage);
+        r = walk_partial(store, count_object, &count);
     if (r == 0)
-        *ret_usage = usage;
+        *ret_usage = count.usage;
     return r;
 }

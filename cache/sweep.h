@@ -4,7 +4,8 @@
  * Both functions are told which keys are referenced (sorted by blob_key_compare, no duplicates)
  * and know nothing of why. They walk the directories: O(blobs), on the sync thread or in a verb.
  *
- * store_sweep removes blobs that nobody refers to and partials that nobody resumes. Call it only
+ * store_sweep removes blobs and partials that nobody refers to, but for partials that somebody in
+ * this process holds, and drafts that nobody is writing. Call it only
  * after the generation that no longer refers to them is durable, and never on the word of a state
  * file that could not be read.
  *

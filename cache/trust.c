@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "cache/scoped.h"
 
@@ -100,12 +101,9 @@ static int make_room(struct trust *trust)
     return 0;
 }
 
-int trust_put_record(struct trust *trust, const struct trust_record *record)
+/* Lock held. */
+static int put_locked(struct trust *trust, const struct trust_record *record)
 {
-    if (record->key.kind == BLOB_NONE)
-        return -EINVAL;
-
-    scoped_lock(&trust->lock);
     int r = make_room(trust);
 
     if (r < 0)
@@ -118,25 +116,129 @@ int trust_put_record(struct trust *trust, const struct trust_record *record)
     return 0;
 }
 
+int trust_put_record(struct trust *trust, const struct trust_record *record)
+{
+    if (record->key.kind == BLOB_NONE)
+        return -EINVAL;
+
+    scoped_lock(&trust->lock);
+    return put_locked(trust, record);
+}
+
 /* Wraps for times some three hundred years away, the same way each time: only equality matters. */
 static int64_t nanoseconds(struct timespec time)
 {
     return (int64_t)((uint64_t)time.tv_sec * UINT64_C(1000000000) + (uint64_t)time.tv_nsec);
 }
 
-int trust_put(struct trust *trust, const struct blob_key *key, const struct stat *st,
-              const uint8_t xxh[static BLOB_DIGEST_SIZE])
+static struct trust_record record_for(const struct blob_key *key, const struct stat *st)
 {
-    struct trust_record record = {
+    return (struct trust_record){
         .key = *key,
         .dev = st->st_dev,
         .ino = st->st_ino,
         .mtime_ns = nanoseconds(st->st_mtim),
         .ctime_ns = nanoseconds(st->st_ctim),
     };
+}
+
+int trust_put(struct trust *trust, const struct blob_key *key, const struct stat *st,
+              const uint8_t xxh[static BLOB_DIGEST_SIZE])
+{
+    scoped_lock(&trust->lock);
+    const struct trust_record *old = record_of(trust, key);
+    struct trust_record record = record_for(key, st);
 
     memcpy(record.xxh, xxh, BLOB_DIGEST_SIZE);
-    return trust_put_record(trust, &record);
+    record.has_xxh = true;
+    record.proved_here = true;
+    record.opened = old ? old->opened : time(NULL);
+    return put_locked(trust, &record);
+}
+
+int trust_vouch(struct trust *trust, const struct blob_key *key, const struct stat *st)
+{
+    scoped_lock(&trust->lock);
+    const struct trust_record *old = record_of(trust, key);
+    struct trust_record record = record_for(key, st);
+
+    record.opened = old ? old->opened : time(NULL);
+    if (old && old->has_xxh && old->ino == record.ino) {
+        memcpy(record.xxh, old->xxh, BLOB_DIGEST_SIZE);
+        record.has_xxh = true;
+    }
+    return put_locked(trust, &record);
+}
+
+int trust_list(struct trust *trust, const struct blob_key *key, const struct stat *st)
+{
+    scoped_lock(&trust->lock);
+    struct trust_record record = record_for(key, st);
+
+    if (record_of(trust, key))
+        return 0;
+    record.opened = st->st_mtim.tv_sec;
+    record.doubted = true;
+    return put_locked(trust, &record);
+}
+
+void trust_touch(struct trust *trust, const struct blob_key *key)
+{
+    const int64_t now = time(NULL);
+
+    scoped_lock(&trust->lock);
+    struct trust_record *slot = &trust->slots[find(trust, key)];
+
+    if (slot->key.kind != BLOB_NONE)
+        slot->opened = now;
+}
+
+uint64_t trust_sum(struct trust *trust)
+{
+    scoped_lock(&trust->lock);
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < trust->slot_count; i++) {
+        if (trust->slots[i].key.kind != BLOB_NONE)
+            sum += trust->slots[i].key.size;
+    }
+    return sum;
+}
+
+static void doubt_what_others_proved(struct trust *trust)
+{
+    scoped_lock(&trust->lock);
+
+    for (size_t i = 0; i < trust->slot_count; i++) {
+        if (!trust->slots[i].proved_here)
+            trust->slots[i].doubted = true;
+    }
+}
+
+static int adopt(struct trust *trust, struct trust_record record, bool doubt)
+{
+    scoped_lock(&trust->lock);
+    const struct trust_record *ours = record_of(trust, &record.key);
+
+    if (ours && ours->proved_here)
+        return 0;
+    if (ours && ours->opened > record.opened)
+        record.opened = ours->opened;
+    record.doubted |= doubt;
+    return put_locked(trust, &record);
+}
+
+int trust_adopt(struct trust *trust, struct trust *saved, bool doubt)
+{
+    scoped_free struct trust_record *records = NULL;
+    size_t count = 0;
+    int r = trust_snapshot(saved, &records, &count);
+
+    if (doubt)
+        doubt_what_others_proved(trust);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = adopt(trust, records[i], doubt);
+    return r;
 }
 
 static void remove_slot(struct trust *trust, size_t gap)
@@ -214,7 +316,8 @@ bool trust_recall(struct trust *trust, const struct blob_key *key, const struct 
     scoped_lock(&trust->lock);
     const struct trust_record *record = record_of(trust, key);
 
-    if (!record || record->ino != st->st_ino || (uint64_t)st->st_size != key->size)
+    if (!record || !record->has_xxh || record->ino != st->st_ino ||
+        (uint64_t)st->st_size != key->size)
         return false;
     memcpy(ret_xxh, record->xxh, BLOB_DIGEST_SIZE);
     return true;

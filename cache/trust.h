@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* trust.h (private to cache/) - what each blob looked like when its bytes were last proved right.
  *
- * A record is (dev, ino, mtime, ctime) of the file plus the XXH3 of its bytes; the size is the
- * key's. Three answers to "may these bytes be served?":
+ * A record is (dev, ino, mtime, ctime) of the file plus the XXH3 of its bytes, where somebody has
+ * computed it; the size is the key's. It also says when the blob was opened last, for eviction.
+ * Three answers to "may these bytes be served?":
  *
  *     trusted    the record is in force and the file still looks the same
  *     doubted    there is a record, but it comes from before an unclean stop: its XXH3 is good
@@ -30,19 +31,39 @@ struct trust_record {
     uint64_t ino;
     int64_t mtime_ns;
     int64_t ctime_ns;
+    int64_t opened; /* seconds */
     uint8_t xxh[BLOB_DIGEST_SIZE];
+    bool has_xxh;
     bool doubted;
+    bool proved_here; /* by this process; not saved */
 };
 
 int trust_new(struct trust **ret_trust);
 void trust_free(struct trust *trust);
 void trust_freep(struct trust *const *trust);
 
-/* These bytes are right, and this is the file. Replaces the key's record. */
+/* These bytes are right, and this is the file. Replaces the key's record, but for when it was
+ * opened: a blob without a record is opened now. */
 int trust_put(struct trust *trust, const struct blob_key *key, const struct stat *st,
               const uint8_t xxh[static BLOB_DIGEST_SIZE]);
 
 int trust_put_record(struct trust *trust, const struct trust_record *record);
+
+/* Another process says that the bytes of this file are right. */
+int trust_vouch(struct trust *trust, const struct blob_key *key, const struct stat *st);
+
+/* This file is there, and more is not known: a doubted record, unless there is one already. */
+int trust_list(struct trust *trust, const struct blob_key *key, const struct stat *st);
+
+/* It is being opened now. */
+void trust_touch(struct trust *trust, const struct blob_key *key);
+
+/* The sizes of all blobs on record. */
+uint64_t trust_sum(struct trust *trust);
+
+/* Takes over the records of the writer before us, save of blobs that this process has proved: it
+ * knows better. With doubt, all but those become doubted. */
+int trust_adopt(struct trust *trust, struct trust *saved, bool doubt);
 
 void trust_forget(struct trust *trust, const struct blob_key *key);
 
@@ -55,7 +76,7 @@ void trust_doubt(struct trust *trust);
 /* Trusted, in the sense above? */
 bool trust_holds(struct trust *trust, const struct blob_key *key, const struct stat *st);
 
-/* The XXH3 on record for this very file (inode and size), trusted or doubted. */
+/* The XXH3 on record for this very file (inode and size), trusted or doubted; false if none. */
 bool trust_recall(struct trust *trust, const struct blob_key *key, const struct stat *st,
                   uint8_t ret_xxh[static BLOB_DIGEST_SIZE]);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* trust_file.c - the trust table as text.
  *
- *     agnesfs-trust 1 <boot id>
- *     <key> <xxh key> <dev> <ino> <mtime ns> <ctime ns> trusted|doubted       a line per record
+ *     agnesfs-trust 2 <boot id>
+ *     <key> <xxh key|-> <dev> <ino> <mtime ns> <ctime ns> <opened s> trusted|doubted    a record
  *     end <xxh key of everything above>
  *
  * The size column is not missing: it is in the key. The last line makes the file all or nothing: a
@@ -24,8 +24,9 @@
 #include "cache/files.h"
 #include "cache/scoped.h"
 
-#define HEADER "agnesfs-trust 1 "
+#define HEADER "agnesfs-trust 2 "
 #define TRAILER "end "
+#define NO_XXH "-"
 #define BOOT_ID_SIZE 40
 
 /* Some 1.4 million blobs. A larger file is not one that we wrote. */
@@ -57,32 +58,42 @@ static void print_record(FILE *out, const struct trust_record *record)
 
     blob_key_format(&record->key, key);
     xxh_text(record, xxh);
-    fprintf(out, "%s %s %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 " %s\n", key, xxh,
-            record->dev, record->ino, record->mtime_ns, record->ctime_ns,
-            record->doubted ? "doubted" : "trusted");
+    fprintf(out, "%s %s %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 " %" PRId64 " %s\n", key,
+            record->has_xxh ? xxh : NO_XXH, record->dev, record->ino, record->mtime_ns,
+            record->ctime_ns, record->opened, record->doubted ? "doubted" : "trusted");
+}
+
+/* The XXH3 of the record's bytes, or the word for none. */
+static int parse_xxh(const char *text, struct trust_record *record)
+{
+    struct blob_key xxh;
+
+    if (strcmp(text, NO_XXH) == 0)
+        return 0;
+    if (blob_key_parse(text, &xxh) < 0 || xxh.kind != BLOB_XXH || xxh.size != record->key.size)
+        return -EINVAL;
+    memcpy(record->xxh, xxh.digest, BLOB_DIGEST_SIZE);
+    record->has_xxh = true;
+    return 0;
 }
 
 static int parse_record(const char *line, struct trust_record *ret_record)
 {
     struct trust_record record = {0};
-    struct blob_key xxh;
     char key_text[BLOB_KEY_TEXT_SIZE];
     char xxh_key_text[BLOB_KEY_TEXT_SIZE];
     char word[8];
     int end = 0;
 
-    if (sscanf(line, "%57s %57s %" SCNu64 " %" SCNu64 " %" SCNd64 " %" SCNd64 " %7s%n", key_text,
-               xxh_key_text, &record.dev, &record.ino, &record.mtime_ns, &record.ctime_ns, word,
-               &end) != 7 ||
+    if (sscanf(line, "%57s %57s %" SCNu64 " %" SCNu64 " %" SCNd64 " %" SCNd64 " %" SCNd64 " %7s%n",
+               key_text, xxh_key_text, &record.dev, &record.ino, &record.mtime_ns, &record.ctime_ns,
+               &record.opened, word, &end) != 8 ||
         line[end] != '\0')
         return -EINVAL;
-    if (blob_key_parse(key_text, &record.key) < 0 || blob_key_parse(xxh_key_text, &xxh) < 0)
-        return -EINVAL;
-    if (xxh.kind != BLOB_XXH || xxh.size != record.key.size)
+    if (blob_key_parse(key_text, &record.key) < 0 || parse_xxh(xxh_key_text, &record) < 0)
         return -EINVAL;
 
     record.doubted = strcmp(word, "trusted") != 0;
-    memcpy(record.xxh, xxh.digest, BLOB_DIGEST_SIZE);
     *ret_record = record;
     return 0;
 }

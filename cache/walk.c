@@ -109,10 +109,12 @@ static int show_partial(const struct walk *walk, int dir, const char *name, cons
     if (r < 0)
         return r == -ENOENT ? 0 : r;
     if (stat_is_plain(&object.st, walk->store->root.owner)) {
-        if (partial_name_valid(name))
+        if (blob_key_parse(name, &object.key) == 0)
             object.kind = FOUND_PARTIAL;
-        else if (partial_name_is_tag(name))
-            object.kind = FOUND_TAG;
+        else if (map_name_parse(name, &object.key))
+            object.kind = FOUND_MAP;
+        else if (draft_name_valid(name))
+            object.kind = FOUND_DRAFT;
     }
     return walk->visit(walk->arg, &object);
 }

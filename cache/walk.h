@@ -9,8 +9,9 @@
 
 enum found_kind {
     FOUND_BLOB,    /* a plain file of ours, in its shard, named by a key; of any size */
-    FOUND_PARTIAL, /* a plain file of ours, named as a writer would */
-    FOUND_TAG,     /* the same, of its tag */
+    FOUND_PARTIAL, /* a plain file of ours below partial, named by a key */
+    FOUND_MAP,     /* the same, of its map */
+    FOUND_DRAFT,   /* the same, named as a writer would */
     FOUND_FOREIGN, /* anything else */
 };
 
@@ -19,7 +20,7 @@ struct found_object {
     int dir;             /* where it is... */
     const char *name;    /* ...and its name there */
     const char *path;    /* relative to the root */
-    struct blob_key key; /* of a blob */
+    struct blob_key key; /* of a blob, a partial, a map */
     struct stat st;
 };
 

@@ -83,17 +83,17 @@ static inline struct blob_key text_key(const char *text)
     return md5_key(text, strlen(text));
 }
 
-static inline struct writer *begin(struct store *store, const char *name, bool resume)
+static inline struct writer *begin(struct store *store, const char *name)
 {
     struct writer *writer = NULL;
 
-    assert_int_equal(writer_begin(store, name, 1 << 20, resume, &writer), 0);
+    assert_int_equal(writer_begin(store, name, 1 << 20, &writer), 0);
     return writer;
 }
 
 static inline int try_put(struct store *store, const char *text, const struct blob_key *expected)
 {
-    struct writer *writer = begin(store, "put", false);
+    struct writer *writer = begin(store, "put");
 
     assert_int_equal(writer_write(writer, text, strlen(text)), 0);
     return writer_commit(writer, expected, NULL);
@@ -144,6 +144,17 @@ static inline char *blob_rel(const struct blob_key *key)
 
     blob_key_format(key, text);
     assert_true(asprintf(&rel, "_shared/%.2s/%s", text + 4, text) > 0);
+    return rel;
+}
+
+/* The same of a key's partial, or with ".map" of its map. */
+static inline char *partial_rel(const struct blob_key *key, const char *suffix)
+{
+    char text[BLOB_KEY_TEXT_SIZE];
+    char *rel = NULL;
+
+    blob_key_format(key, text);
+    assert_true(asprintf(&rel, "partial/%s%s", text, suffix) > 0);
     return rel;
 }
 

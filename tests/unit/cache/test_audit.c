@@ -185,14 +185,15 @@ static char *plant(struct fixture *fixture, const struct blob_key *blob)
     file_write(fixture->dir, "_shared/00/MD5-upper", "x", 1);
     file_write(fixture->dir, "_shared/AB/x", "x", 1); /* a folder with something in it */
     file_write(fixture->dir, "partial/with space", "x", 1);
-    file_write(fixture->dir, "partial/.tag", "x", 1);
+    file_write(fixture->dir, "partial/.map", "x", 1);
     assert_int_equal(mkfifo(fifo, 0600), 0);
     assert_int_equal(symlink("/", link_file), 0);
     assert_int_equal(link(here, second), 0); /* makes the blob itself foreign, too */
 
     /* And what is as it should be. */
     file_write(fixture->dir, "partial/fine", "x", 1);
-    file_write(fixture->dir, "partial/fine.tag", "x", 1);
+    file_write(fixture->dir, "partial/md5-00112233445566778899aabbccddeeff-1", "x", 1);
+    file_write(fixture->dir, "partial/md5-00112233445566778899aabbccddeeff-1.map", "x", 1);
     return rel;
 }
 
@@ -215,10 +216,11 @@ static void foreign_of_all_sorts(void **state)
     assert_true(found(&findings, AUDIT_FOREIGN, "_shared/fifo"));
     assert_true(found(&findings, AUDIT_FOREIGN, "_shared/00/MD5-upper"));
     assert_true(found(&findings, AUDIT_FOREIGN, "partial/with space"));
-    assert_true(found(&findings, AUDIT_FOREIGN, "partial/.tag"));
+    assert_true(found(&findings, AUDIT_FOREIGN, "partial/.map"));
     assert_true(exists(fixture, "_shared/AB/x")); /* nobody's work is thrown away */
     assert_true(exists(fixture, "partial/fine"));
-    assert_true(exists(fixture, "partial/fine.tag"));
+    assert_true(exists(fixture, "partial/md5-00112233445566778899aabbccddeeff-1"));
+    assert_true(exists(fixture, "partial/md5-00112233445566778899aabbccddeeff-1.map"));
     assert_false(exists(fixture, "_shared/fifo"));
     assert_false(exists(fixture, "_shared/ab"));
 

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "cache/partial.h"
 #include "tests/unit/cache/fixture.h"
 
 static struct {
@@ -95,6 +96,60 @@ static void commit_order(void **state)
     assert_string_equal(seen(), "fsync:/_shared/5d ");
 }
 
+static struct partial *fill_hello(struct store *store)
+{
+    const struct blob_key key = text_key("hello");
+    struct partial *partial = NULL;
+
+    assert_int_equal(partial_begin(store, &key, &partial), 0);
+    assert_int_equal(partial_write(partial, 0, "hello", 5), 0);
+    return partial;
+}
+
+/* A partial is flushed before its map, and ends as a draft does. */
+static void partial_order(void **state)
+{
+    struct fixture *fixture = *state;
+    struct partial *partial = fill_hello(fixture->store);
+    const struct blob_key key = text_key("hello");
+    scoped_free char *data = partial_rel(&key, "");
+    scoped_free char *expected = NULL;
+
+    watch(fixture);
+    assert_int_equal(partial_flush(partial), 0);
+    assert_true(asprintf(&expected, "fdatasync:/%s fdatasync:/%s.map ", data, data) > 0);
+    assert_string_equal(seen(), expected);
+    free(expected);
+    assert_true(asprintf(&expected, "seal:/%s fdatasync:/%s publish:/_shared/5d ", data, data) > 0);
+    watch(fixture);
+    assert_int_equal(partial_commit(partial), 0);
+    assert_string_equal(seen(), expected);
+    partial_put(partial);
+    assert_holds(fixture->store, &key, "hello");
+}
+
+/* Whose bytes may be gone from memory and never have reached the disk. */
+static void failed_sync_gives_the_partial_up(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct blob_key key = text_key("hello");
+    scoped_free char *data = partial_rel(&key, "");
+    char buffer[5];
+
+    for (int end = 0; end < 2; end++) {
+        struct partial *partial = fill_hello(fixture->store);
+
+        spy.fail_fdatasync = EIO;
+        assert_int_equal(end ? partial_commit(partial) : partial_flush(partial), -EIO);
+        spy.fail_fdatasync = 0;
+        assert_int_equal(partial_read(partial, buffer, 5, 0), -EBADMSG);
+        assert_int_equal(partial_commit(partial), -EBADMSG);
+        assert_false(exists(fixture, data));
+        partial_put(partial);
+        assert_int_equal(get(fixture->store, &key), -ENOENT);
+    }
+}
+
 static void trust_is_on_disk_before_the_marker(void **state)
 {
     struct fixture *fixture = *state;
@@ -144,6 +199,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         fixture_test(commit_order),
+        fixture_test(partial_order),
+        fixture_test(failed_sync_gives_the_partial_up),
         fixture_test(trust_is_on_disk_before_the_marker),
         fixture_test(flush_after_an_unclean_stop_covers_all),
         fixture_test(failed_sync_removes_the_partial),

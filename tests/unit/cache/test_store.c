@@ -113,7 +113,7 @@ static void reader_changes_nothing(void **state)
     assert_int_equal(store_open(fixture->dir, STORE_READER, &reader), 0);
     assert_int_equal(store_drop(reader, &key), -EROFS);
     assert_int_equal(store_save_trust(reader), -EROFS);
-    assert_int_equal(writer_begin(reader, "x", 1, false, &writer), -EROFS);
+    assert_int_equal(writer_begin(reader, "x", 1, &writer), -EROFS);
     make_writable(path);
     assert_int_equal(truncate(path, 1), 0);
     assert_int_equal(store_verify(reader, &key), -EBADMSG);
@@ -224,10 +224,9 @@ static void flush_and_usage(void **state)
 {
     struct fixture *fixture = *state;
     struct store_usage usage;
-    struct writer *writer = begin(fixture->store, "half", false);
+    struct writer *writer = begin(fixture->store, "half");
 
     assert_int_equal(writer_write(writer, "1234567", 7), 0);
-    writer_suspend(writer);
     put(fixture->store, "hello");
     put(fixture->store, "world!");
     assert_int_equal(store_flush(fixture->store), 0);
@@ -236,6 +235,7 @@ static void flush_and_usage(void **state)
     assert_int_equal(usage.blobs, 2);
     assert_int_equal(usage.bytes, 11);
     assert_int_equal(usage.partial_bytes, 7);
+    writer_abort(writer);
 }
 
 static void marker_only_after_an_orderly_end(void **state)
@@ -308,7 +308,7 @@ static void commit_one(struct crowd *crowd, unsigned int i)
 
     text_of(i, text);
     snprintf(name, sizeof(name), "w%d", atomic_fetch_add(&crowd->next_name, 1));
-    if (writer_begin(crowd->store, name, 100, false, &writer) < 0 ||
+    if (writer_begin(crowd->store, name, 100, &writer) < 0 ||
         writer_write(writer, text, strlen(text)) < 0 ||
         writer_commit(writer, &crowd->keys[i], NULL) < 0)
         atomic_fetch_add(&crowd->bad, 1);
@@ -404,7 +404,7 @@ static void commits_of_one_key_at_once(void **state)
 
         for (int i = 0; i < THREADS; i++) {
             snprintf(name, sizeof(name), "w%d", i);
-            duels[i] = (struct duel){begin(fixture->store, name, false), &key, &start};
+            duels[i] = (struct duel){begin(fixture->store, name), &key, &start};
             assert_int_equal(writer_write(duels[i].writer, "same", 4), 0);
         }
         for (int i = 0; i < THREADS; i++)

@@ -269,7 +269,7 @@ static void other_version_is_no_record(void **state)
     assert_int_equal(store_save_trust(fixture->store), 0);
     scoped_free char *text = file_read(fixture->dir, "trust", &size);
 
-    text[strlen("agnesfs-trust ")] = '2';
+    text[strlen("agnesfs-trust ")] = '1';
     seal(text, size);
     corrupt_and_expect_distrust(fixture, text, size);
 }
@@ -318,7 +318,7 @@ static void reader_after_a_restart_doubts(void **state)
     scoped_free char *text = file_read(fixture->dir, "trust", &size);
 
     /* The same file, as saved under another boot. */
-    char *boot = text + strlen("agnesfs-trust 1 ");
+    char *boot = text + strlen("agnesfs-trust 2 ");
 
     *boot = *boot == '0' ? '1' : '0';
     seal(text, size);

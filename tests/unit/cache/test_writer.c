@@ -16,17 +16,20 @@ static void names(void **state)
 {
     struct fixture *fixture = *state;
     char longest[130];
-    const char *const bad[] = {"",    ".",   "..",    "a/b",  "../x",
-                               "a b", "a\n", "x.tag", ".tag", longest};
+    const char *const bad[] = {
+        "",      ".",   "..",    "a/b",  "../x",
+        "a b",   "a\n", "x.map", ".map", "md5-00112233445566778899aabbccddeeff-1",
+        longest,
+    };
     struct writer *writer = NULL;
 
     memset(longest, 'x', 129);
     longest[129] = '\0';
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
-        assert_int_equal(writer_begin(fixture->store, bad[i], 1, false, &writer), -EINVAL);
+        assert_int_equal(writer_begin(fixture->store, bad[i], 1, &writer), -EINVAL);
     longest[128] = '\0';
-    writer_abort(begin(fixture->store, longest, false));
-    writer_abort(begin(fixture->store, "md5-00.part_1", false));
+    writer_abort(begin(fixture->store, longest));
+    writer_abort(begin(fixture->store, "md5-00.part_1"));
     writer_abort(NULL);
 }
 
@@ -40,7 +43,6 @@ static void wrong_bytes_leave_nothing(void **state)
     assert_int_equal(try_put(fixture->store, "right.", &key), -EBADMSG);
     assert_int_equal(get(fixture->store, &key), -ENOENT);
     assert_false(exists(fixture, "partial/put"));
-    assert_false(exists(fixture, "partial/put.tag"));
 
     put(fixture->store, "right");
     assert_int_equal(try_put(fixture->store, "wrong", &key), -EBADMSG);
@@ -65,7 +67,7 @@ static void what_is_there_stays(void **state)
 static void names_bytes_by_what_they_are(void **state)
 {
     struct fixture *fixture = *state;
-    struct writer *writer = begin(fixture->store, "w", false);
+    struct writer *writer = begin(fixture->store, "w");
     struct blob_key key, expected;
 
     blob_key_of_bytes("bundle", 6, &expected);
@@ -93,7 +95,7 @@ static void cap(void **state)
     struct blob_key key = text_key("12345");
     struct writer *writer = NULL;
 
-    assert_int_equal(writer_begin(fixture->store, "w", 5, false, &writer), 0);
+    assert_int_equal(writer_begin(fixture->store, "w", 5, &writer), 0);
     assert_int_equal(writer_write(writer, "123", 3), 0);
     assert_int_equal(writer_write(writer, "456", 3), -EFBIG);
     assert_int_equal(writer_size(writer), 3);
@@ -103,136 +105,36 @@ static void cap(void **state)
     assert_holds(fixture->store, &key, "12345");
 }
 
-static void resume_with_tag(void **state)
+/* What a crash left vouches for nothing. */
+static void leftover_is_not_taken_up(void **state)
 {
     struct fixture *fixture = *state;
-    struct blob_key key = text_key("first half, second half");
-    struct writer *writer = begin(fixture->store, "w", true);
+    struct blob_key key = text_key("xyz");
+
+    file_write(fixture->dir, "partial/w", "old bytes", 9);
+    struct writer *writer = begin(fixture->store, "w");
 
     assert_int_equal(writer_size(writer), 0);
-    assert_string_equal(writer_tag(writer), "");
-    assert_int_equal(writer_set_tag(writer, "\"etag-1\""), 0);
-    assert_int_equal(writer_write(writer, "first half, ", 12), 0);
-    writer_suspend(writer);
-    reopen(fixture);
-
-    writer = begin(fixture->store, "w", true);
-    assert_int_equal(writer_size(writer), 12);
-    assert_string_equal(writer_tag(writer), "\"etag-1\"");
-    assert_int_equal(writer_write(writer, "second half", 11), 0);
+    assert_int_equal(writer_write(writer, "xyz", 3), 0);
     assert_int_equal(writer_commit(writer, &key, NULL), 0);
-    assert_holds(fixture->store, &key, "first half, second half");
-    assert_false(exists(fixture, "partial/w"));
-    assert_false(exists(fixture, "partial/w.tag"));
+    assert_holds(fixture->store, &key, "xyz");
 }
 
-static void tag_rules(void **state)
+/* Bytes beyond the size, left by a write that failed, are cut off before anybody sees them. */
+static void cut_to_size(void **state)
 {
     struct fixture *fixture = *state;
-    struct writer *writer = begin(fixture->store, "w", false);
-    char longest[WRITER_TAG_SIZE + 1];
+    struct blob_key key = text_key("abc");
+    scoped_free char *path = path_join(fixture->dir, "partial/w");
+    struct writer *writer = begin(fixture->store, "w");
 
-    memset(longest, 't', WRITER_TAG_SIZE);
-    longest[WRITER_TAG_SIZE] = '\0';
-    assert_int_equal(writer_set_tag(writer, longest), -EINVAL);
-    assert_int_equal(writer_set_tag(writer, "a\nb"), -EINVAL);
-    longest[WRITER_TAG_SIZE - 1] = '\0';
-    assert_int_equal(writer_set_tag(writer, longest), 0);
-    assert_string_equal(writer_tag(writer), longest);
-    assert_int_equal(writer_write(writer, "x", 1), 0);
-    writer_suspend(writer);
-    writer = begin(fixture->store, "w", true);
-    assert_string_equal(writer_tag(writer), longest);
-    writer_abort(writer);
-}
-
-static void suspend_for(struct fixture *fixture, const char *bytes)
-{
-    struct writer *writer = begin(fixture->store, "w", false);
-
-    assert_int_equal(writer_set_tag(writer, "tag"), 0);
-    assert_int_equal(writer_write(writer, bytes, strlen(bytes)), 0);
-    writer_suspend(writer);
-}
-
-static void no_resume_starts_empty(void **state)
-{
-    struct fixture *fixture = *state;
-
-    suspend_for(fixture, "old bytes");
-    struct writer *writer = begin(fixture->store, "w", false);
-
-    assert_int_equal(writer_size(writer), 0);
-    assert_string_equal(writer_tag(writer), "");
-    writer_abort(writer);
-    assert_false(exists(fixture, "partial/w"));
-
-    suspend_for(fixture, "old bytes");
-    assert_int_equal(writer_begin(fixture->store, "w", 8, true, &writer), 0);
-    assert_int_equal(writer_size(writer), 0); /* nine bytes exceed the cap */
-    writer_abort(writer);
-
-    suspend_for(fixture, "");
-    assert_false(exists(fixture, "partial/w"));
-}
-
-/* As many bytes as were suspended, but not those. */
-static void damaged_partial_is_not_resumed(void **state)
-{
-    struct fixture *fixture = *state;
-
-    suspend_for(fixture, "old bytes");
-    file_write(fixture->dir, "partial/w", "0ld bytes", 9);
-    struct writer *writer = begin(fixture->store, "w", true);
-
-    assert_int_equal(writer_size(writer), 0);
-    assert_string_equal(writer_tag(writer), "");
-    writer_abort(writer);
-}
-
-/* After a kill there are bytes that nobody vouched for: fine for a known key, not for a new one. */
-static void unproven_bytes_name_nothing(void **state)
-{
-    struct fixture *fixture = *state;
-    struct blob_key key = text_key("abcdef");
-    struct writer *writer;
-
-    file_write(fixture->dir, "partial/w", "abc", 3);
-    file_write(fixture->dir, "partial/w.tag", "tag\n", 4);
-    writer = begin(fixture->store, "w", true);
-    assert_int_equal(writer_size(writer), 3);
-    assert_string_equal(writer_tag(writer), "tag");
-    writer_suspend(writer); /* keeping them does not make them better */
-    writer = begin(fixture->store, "w", true);
-    assert_int_equal(writer_write(writer, "def", 3), 0);
-    assert_int_equal(writer_commit(writer, NULL, NULL), -EBADMSG);
-    assert_false(exists(fixture, "partial/w"));
-
-    file_write(fixture->dir, "partial/w", "abc", 3);
-    writer = begin(fixture->store, "w", true);
-    assert_int_equal(writer_write(writer, "def", 3), 0);
+    assert_int_equal(writer_write(writer, "abc", 3), 0);
+    assert_int_equal(truncate(path, 300), 0);
     assert_int_equal(writer_commit(writer, &key, NULL), 0);
-
-    suspend_for(fixture, "abc"); /* while these are vouched for */
-    writer = begin(fixture->store, "w", true);
-    assert_int_equal(writer_write(writer, "def", 3), 0);
-    assert_int_equal(writer_commit(writer, NULL, NULL), 0);
+    assert_holds(fixture->store, &key, "abc");
 }
 
-static void torn_tag_is_no_tag(void **state)
-{
-    struct fixture *fixture = *state;
-
-    file_write(fixture->dir, "partial/w", "abc", 3);
-    file_write(fixture->dir, "partial/w.tag", "\"eta", 4);
-    struct writer *writer = begin(fixture->store, "w", true);
-
-    assert_int_equal(writer_size(writer), 3);
-    assert_string_equal(writer_tag(writer), "");
-    writer_abort(writer);
-}
-
-static void obstacles_under_the_partial_name(void **state)
+static void obstacles_under_the_draft_name(void **state)
 {
     struct fixture *fixture = *state;
     scoped_free char *path = path_join(fixture->dir, "partial/w");
@@ -249,7 +151,7 @@ static void obstacles_under_the_partial_name(void **state)
         else
             assert_int_equal(mkdir(path, 0700), 0);
 
-        struct writer *writer = begin(fixture->store, "w", true);
+        struct writer *writer = begin(fixture->store, "w");
 
         assert_int_equal(writer_size(writer), 0);
         assert_int_equal(writer_write(writer, "xyz", 3), 0);
@@ -261,55 +163,23 @@ static void obstacles_under_the_partial_name(void **state)
     }
 }
 
-/* Died between fchmod and rename: whole, and read-only even for its owner. */
-static void complete_partial_is_taken_up(void **state)
-{
-    struct fixture *fixture = *state;
-    struct blob_key key = text_key("whole");
-    scoped_free char *path = path_join(fixture->dir, "partial/w");
-
-    file_write(fixture->dir, "partial/w", "whole", 5);
-    assert_int_equal(chmod(path, 0400), 0);
-    if (geteuid() == 0) {
-        /* The superuser opens anything; be somebody else who owns all this. */
-        reopen(fixture);
-        store_close(fixture->store);
-        fixture->store = NULL;
-        scoped_free char *chown_all = NULL;
-
-        assert_true(asprintf(&chown_all, "chown -R 12345 %s", fixture->dir) > 0);
-        assert_int_equal(system(chown_all), 0);
-        assert_int_equal(seteuid(12345), 0);
-        assert_int_equal(store_open(fixture->dir, STORE_WRITER, &fixture->store), 0);
-    }
-    struct writer *writer = begin(fixture->store, "w", true);
-
-    assert_int_equal(writer_size(writer), 5);
-    assert_int_equal(writer_commit(writer, &key, NULL), 0);
-    assert_holds(fixture->store, &key, "whole");
-    store_close(fixture->store);
-    fixture->store = NULL;
-    assert_int_equal(seteuid(getuid()), 0);
-}
-
 static void two_writers_of_one_name(void **state)
 {
     struct fixture *fixture = *state;
-    struct writer *first = begin(fixture->store, "w", false), *second = NULL;
+    struct writer *first = begin(fixture->store, "w"), *second = NULL;
 
-    assert_int_equal(writer_begin(fixture->store, "w", 1, false, &second), -EBUSY);
-    assert_int_equal(writer_begin(fixture->store, "w", 1, true, &second), -EBUSY);
+    assert_int_equal(writer_begin(fixture->store, "w", 1, &second), -EBUSY);
     assert_int_equal(writer_write(first, "x", 1), 0);
-    writer_suspend(first);
-    writer_abort(begin(fixture->store, "w", true));
+    writer_abort(first);
+    writer_abort(begin(fixture->store, "w"));
 }
 
 static void two_writers_of_one_key(void **state)
 {
     struct fixture *fixture = *state;
     struct blob_key key = text_key("same");
-    struct writer *first = begin(fixture->store, "w1", false);
-    struct writer *second = begin(fixture->store, "w2", false);
+    struct writer *first = begin(fixture->store, "w1");
+    struct writer *second = begin(fixture->store, "w2");
 
     assert_int_equal(writer_write(first, "same", 4), 0);
     assert_int_equal(writer_write(second, "same", 4), 0);
@@ -322,14 +192,11 @@ static void restart_forgets(void **state)
 {
     struct fixture *fixture = *state;
     struct blob_key key = text_key("new");
-    struct writer *writer = begin(fixture->store, "w", false);
+    struct writer *writer = begin(fixture->store, "w");
 
-    assert_int_equal(writer_set_tag(writer, "old"), 0);
     assert_int_equal(writer_write(writer, "something longer", 16), 0);
     assert_int_equal(writer_restart(writer), 0);
     assert_int_equal(writer_size(writer), 0);
-    assert_string_equal(writer_tag(writer), "");
-    assert_false(exists(fixture, "partial/w.tag"));
     assert_int_equal(writer_write(writer, "new", 3), 0);
     assert_int_equal(writer_commit(writer, &key, NULL), 0);
     assert_holds(fixture->store, &key, "new");
@@ -338,7 +205,7 @@ static void restart_forgets(void **state)
 static void edges(void **state)
 {
     struct fixture *fixture = *state;
-    struct writer *writer = begin(fixture->store, "w", false);
+    struct writer *writer = begin(fixture->store, "w");
     uint8_t head[4], tail[4];
 
     assert_int_equal(writer_write(writer, "PAR1", 4), 0);
@@ -346,10 +213,6 @@ static void edges(void **state)
     assert_int_equal(writer_write(writer, "xyzP", 4), 0);
     assert_true(writer_edges(writer, head, tail));
     assert_memory_equal(head, "PAR1", 4);
-    assert_memory_equal(tail, "xyzP", 4);
-    writer_suspend(writer);
-    writer = begin(fixture->store, "w", true);
-    assert_true(writer_edges(writer, head, tail));
     assert_memory_equal(tail, "xyzP", 4);
     assert_int_equal(writer_write(writer, "AR1", 3), 0);
     assert_true(writer_edges(writer, head, tail));
@@ -363,7 +226,7 @@ static void cut_by_somebody_else(void **state)
     struct fixture *fixture = *state;
     struct blob_key key = text_key("hello");
     scoped_free char *path = path_join(fixture->dir, "partial/w");
-    struct writer *writer = begin(fixture->store, "w", false);
+    struct writer *writer = begin(fixture->store, "w");
 
     assert_int_equal(writer_write(writer, "hello", 5), 0);
     assert_int_equal(truncate(path, 2), 0);
@@ -381,7 +244,7 @@ static void failed_write_is_harmless(void **state)
 
     memset(bytes, 'b', sizeof(bytes));
     struct blob_key key = md5_key(bytes, sizeof(bytes));
-    struct writer *writer = begin(fixture->store, "w", false);
+    struct writer *writer = begin(fixture->store, "w");
 
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
@@ -394,10 +257,6 @@ static void failed_write_is_harmless(void **state)
     assert_int_equal(writer_size(writer), 10000);
     assert_holds(fixture->store, &other, "other");
 
-    /* What is beyond the size is cut off before it is kept. */
-    writer_suspend(writer);
-    writer = begin(fixture->store, "w", true);
-    assert_int_equal(writer_size(writer), 10000);
     assert_int_equal(writer_write(writer, bytes, 10000), 0);
     assert_int_equal(writer_commit(writer, &key, NULL), 0);
     assert_int_equal(get(fixture->store, &key), 0);
@@ -438,7 +297,7 @@ static int on_a_full_disk(struct fixture *fixture)
         return 77;
     if (store_open(fixture->dir, STORE_WRITER, &store) < 0)
         return 1;
-    if (writer_begin(store, "w", sizeof(bytes), false, &writer) < 0)
+    if (writer_begin(store, "w", sizeof(bytes), &writer) < 0)
         return 2;
     if (writer_write(writer, "abc", 3) < 0)
         return 3;
@@ -511,14 +370,9 @@ int main(void)
         fixture_test(names_bytes_by_what_they_are),
         fixture_test(empty_blob),
         fixture_test(cap),
-        fixture_test(resume_with_tag),
-        fixture_test(tag_rules),
-        fixture_test(no_resume_starts_empty),
-        fixture_test(damaged_partial_is_not_resumed),
-        fixture_test(unproven_bytes_name_nothing),
-        fixture_test(torn_tag_is_no_tag),
-        fixture_test(obstacles_under_the_partial_name),
-        fixture_test(complete_partial_is_taken_up),
+        fixture_test(leftover_is_not_taken_up),
+        fixture_test(cut_to_size),
+        fixture_test(obstacles_under_the_draft_name),
         fixture_test(two_writers_of_one_name),
         fixture_test(two_writers_of_one_key),
         fixture_test(restart_forgets),
