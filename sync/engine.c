@@ -14,6 +14,8 @@
 #include "sync/engine_private.h"
 
 #define FLUSH_EVERY_MS 3000
+#define SAVE_EVERY_MS 30000
+#define RETRY_S 60
 
 /* --- the whole of it --- */
 
@@ -58,9 +60,9 @@ static int engine_refresh_once(struct refresh *refresh)
     /* Only now does anything go. */
     refresh_sweep(refresh);
 
-    if (refresh->flags & REFRESH_FILL)
+    if (refresh->flags & (REFRESH_FILL | REFRESH_PINNED))
         return refresh_fill(refresh);
-    engine_prefetch_from(engine, engine->conf.prefetch == PREFETCH_ALL ? refresh->next : NULL);
+    engine_prefetch_from(engine, engine->conf.prefetch == PREFETCH_NONE ? NULL : refresh->next);
     return 0;
 }
 
@@ -70,6 +72,43 @@ static void refresh_release(struct refresh *refresh)
     manifest_free(refresh->manifest);
     tree_unref(refresh->last);
     tree_unref(refresh->next);
+}
+
+static void engine_set_staging(struct engine *engine, bool staging)
+{
+    scoped_lock(&engine->lock);
+    engine->staging = staging;
+}
+
+/* While the source does not answer, readers of cold data are told so at once. */
+static void note_source(struct engine *engine, int error)
+{
+    if (error == 0 || error == -EHOSTUNREACH || error == -ETIMEDOUT || error == -EAGAIN)
+        transfers_set_away(engine->transfers, error != 0);
+}
+
+/* Names of blobs that came by demand or prefetch, made durable in batches; and now and then what is
+ * known of all blobs, which spares reading them after a crash. */
+static void flush_now_and_then(struct engine *engine)
+{
+    int64_t now = engine_now_ms();
+    bool flush;
+
+    {
+        scoped_lock(&engine->lock);
+        flush = engine->unflushed && now >= engine->flush_at_ms;
+        engine->unflushed = engine->unflushed && !flush;
+    }
+    if (flush) {
+        store_flush(engine->conf.store);
+        engine->flush_at_ms = now + FLUSH_EVERY_MS;
+        engine->unsaved = true;
+    }
+    if (engine->unsaved && now >= engine->save_at_ms) {
+        store_save_trust(engine->conf.store);
+        engine->unsaved = false;
+        engine->save_at_ms = now + SAVE_EVERY_MS;
+    }
 }
 
 static void engine_run(struct engine *engine, const struct ask *ask)
@@ -91,7 +130,11 @@ static void engine_run(struct engine *engine, const struct ask *ask)
         memcpy(refresh.doubt_since, engine->doubt_since, sizeof(refresh.doubt_since));
         report->dry_run = ask->flags & REFRESH_DRY_RUN;
         report->generation = refresh.last ? tree_generation(refresh.last) : 0;
+        engine_set_staging(engine, true);
         engine_refresh_once(&refresh);
+        engine_set_staging(engine, false);
+        note_source(engine, report->error);
+        flush_now_and_then(engine);
         report->seconds = (double)(engine_now_ms() - began_ms) / 1000;
         if (engine->conf.refreshed)
             engine->conf.refreshed(engine->conf.arg, report);
@@ -101,11 +144,21 @@ static void engine_run(struct engine *engine, const struct ask *ask)
 
 /* --- the sync thread --- */
 
-/* A tenth more or less, so that many mounts of one server drift apart. */
+static bool engine_last_failed(struct engine *engine)
+{
+    scoped_lock(&engine->lock);
+    return engine->status.error != 0;
+}
+
+/* A tenth more or less, so that many mounts of one server drift apart. After a failure it is tried
+ * again sooner, but never so often that it would be a burden there. */
 static void plan_next_refresh(struct engine *engine)
 {
     int64_t now = engine_now_ms();
-    int64_t wait = (int64_t)engine->conf.refresh_s * 1000;
+    bool failed = engine_last_failed(engine);
+    int64_t wait = (int64_t)(failed && engine->conf.refresh_s > RETRY_S ? RETRY_S
+                                                                        : engine->conf.refresh_s) *
+                   1000;
     struct timespec time;
 
     clock_gettime(CLOCK_REALTIME, &time);
@@ -133,25 +186,17 @@ static bool take_ask(struct engine *engine, struct ask *ret_ask)
     return true;
 }
 
-enum duty { DUTY_STOP, DUTY_REFRESH, DUTY_TIMER, DUTY_ROUND };
-
 /* 0 is never. */
 static int64_t earlier(int64_t a_ms, int64_t b_ms)
 {
     return a_ms == 0 ? b_ms : b_ms == 0 || a_ms < b_ms ? a_ms : b_ms;
 }
 
-/* Sleeps until there is something to do. */
-static enum duty engine_next(struct engine *engine, struct ask *ret_ask)
+enum duty engine_sleep(struct engine *engine, int64_t until_ms, struct ask *ret_ask)
 {
-    int64_t until_ms = earlier(engine->refresh_at_ms, engine->sweep_at_ms);
-    bool timer = engine->refresh_at_ms != 0;
-    struct timespec until;
+    const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
 
     scoped_lock(&engine->lock);
-    if (engine->unflushed)
-        until_ms = earlier(until_ms, engine->flush_at_ms);
-    until = (struct timespec){.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
     if (!engine->stopping && !engine->asks[0].ticket && !engine->asks[1].ticket) {
         if (until_ms == 0)
             pthread_cond_wait(&engine->changed, &engine->lock);
@@ -162,20 +207,22 @@ static enum duty engine_next(struct engine *engine, struct ask *ret_ask)
         return DUTY_STOP;
     if (take_ask(engine, ret_ask))
         return DUTY_REFRESH;
-    return timer && engine_now_ms() >= engine->refresh_at_ms ? DUTY_TIMER : DUTY_ROUND;
+    return engine->refresh_at_ms != 0 && engine_now_ms() >= engine->refresh_at_ms ? DUTY_TIMER
+                                                                                  : DUTY_ROUND;
 }
 
-/* Names of blobs that came by demand or prefetch, made durable in batches. */
-static void flush_now_and_then(struct engine *engine)
+static enum duty engine_next(struct engine *engine, struct ask *ret_ask)
 {
+    int64_t until_ms = earlier(engine->refresh_at_ms, engine->sweep_at_ms);
+
     {
         scoped_lock(&engine->lock);
-        if (!engine->unflushed || engine_now_ms() < engine->flush_at_ms)
-            return;
-        engine->unflushed = false;
+        if (engine->unflushed)
+            until_ms = earlier(until_ms, engine->flush_at_ms);
     }
-    store_flush(engine->conf.store);
-    engine->flush_at_ms = engine_now_ms() + FLUSH_EVERY_MS;
+    if (engine->unsaved)
+        until_ms = earlier(until_ms, engine->save_at_ms);
+    return engine_sleep(engine, until_ms, ret_ask);
 }
 
 static void *engine_main(void *arg)
@@ -184,6 +231,9 @@ static void *engine_main(void *arg)
     enum duty duty;
     struct ask ask;
 
+    if (engine_follows(engine) && !engine_follow(engine))
+        return NULL;
+    store_recount(engine->conf.store);
     plan_next_refresh(engine);
     while ((duty = engine_next(engine, &ask)) != DUTY_STOP) {
         if (duty == DUTY_REFRESH)
@@ -239,7 +289,9 @@ static int open_state_dir(struct engine *engine)
         if (dirfd < 0)
             return negative_errno();
     }
-    return first_seen_open(dirfd, &engine->first_seen);
+    int r = pins_open(dirfd, &engine->pins);
+
+    return r < 0 ? r : first_seen_open(dirfd, &engine->first_seen);
 }
 
 /* What can not be read is no generation, and no ground for deleting anything. */
@@ -259,6 +311,7 @@ static int load_last_generation(struct engine *engine)
     if (r < 0)
         return r;
     engine->tree = state.tree;
+    engine->pinned = engine_pinned_in(engine, state.tree);
     engine->status.last_success_unix = state.last_sync_unix;
     memcpy(engine->doubt_since, state.doubt_since, sizeof(engine->doubt_since));
     return 0;
@@ -273,6 +326,7 @@ static void init_lock(struct engine *engine)
     pthread_cond_init(&engine->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&engine->lock, NULL);
+    pthread_mutex_init(&engine->pins_lock, NULL);
 }
 
 int engine_new(const struct engine_conf *conf, struct engine **ret_engine)
@@ -285,18 +339,30 @@ int engine_new(const struct engine_conf *conf, struct engine **ret_engine)
     init_lock(engine);
     engine->conf = *conf;
     engine->state_dirfd = -1;
+    engine->followers_fd = -1;
     engine->flush_at_ms = engine_now_ms();
+    atomic_init(&engine->following, store_mode(conf->store) == STORE_READER);
     r = own_strings(&engine->conf);
     if (r == 0)
         r = open_state_dir(engine);
     if (r == 0)
         r = load_last_generation(engine);
+    if (r == 0 && !engine_follows(engine))
+        engine_set_budget(engine);
     if (r < 0) {
         engine_free(engine);
         return r;
     }
     *ret_engine = engine;
     return 0;
+}
+
+static void on_spoiled(void *arg, const struct blob_key *key)
+{
+    const struct engine *engine = arg;
+
+    if (engine->conf.spoiled)
+        engine->conf.spoiled(engine->conf.arg, key);
 }
 
 int engine_start(struct engine *engine)
@@ -312,6 +378,8 @@ int engine_start(struct engine *engine)
         .proxy = conf->proxy,
         .token = conf->token,
         .token_arg = conf->token_arg,
+        .spoiled = on_spoiled,
+        .spoiled_arg = engine,
     };
     int r = transfers_new(&transfers, &engine->transfers);
 
@@ -343,12 +411,16 @@ void engine_free(struct engine *engine)
     if (engine->state_dirfd >= 0)
         close(engine->state_dirfd);
     engine_prefetch_from(engine, NULL);
+    store_set_budget(engine->conf.store, &(struct budget){.judge = NULL});
     tree_unref(engine->tree);
     free(engine->problems);
     free(engine->leaving);
+    free(engine->pinned);
+    pins_close(engine->pins);
     free_strings(&engine->conf);
     pthread_cond_destroy(&engine->changed);
     pthread_mutex_destroy(&engine->lock);
+    pthread_mutex_destroy(&engine->pins_lock);
     free(engine);
 }
 

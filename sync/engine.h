@@ -18,11 +18,19 @@
  * A blob that is no longer listed is removed at once, unless somebody is about to open it (then after
  * two seconds at most) or has it open without having its bytes (then after that).
  *
+ * Several engines may share a cache: one has it, the others follow, in as many processes. A follower
+ * shows what the other one publishes, reads what it fetched, asks it for what is missing, and takes
+ * over when it is gone. A refresh of a follower only looks at what has been published.
+ *
+ * The cache is bounded (cache/budget.h): what is not listed goes first, then what was opened longest
+ * ago; what is pinned or open stays. Prefetch only fills free room, it never makes any.
+ *
  * Threads: every function from any thread, but not from inside publish or a want's done.
  * The engine's lock guards the wake-up and what status shows; it is held over no I/O.
  * Errors: transfer.h's, -EPROTO for a manifest that is none. */
 #pragma once
 
+#include "cache/budget.h"
 #include "cache/store.h"
 #include "sync/report.h"
 #include "sync/source.h"
@@ -32,24 +40,43 @@
 struct engine;
 
 enum engine_prefetch {
-    PREFETCH_ALL,  /* after publishing, fetch what is cold in the background */
-    PREFETCH_NONE, /* only what is asked for */
+    PREFETCH_ALL,    /* after publishing, fetch what is cold in the background */
+    PREFETCH_PINNED, /* the same of what is pinned */
+    PREFETCH_NONE,   /* only what is asked for */
 };
 
 enum blob_use {
     BLOB_IDLE,
-    BLOB_FOUND, /* its name was looked up: it may be opened any moment */
-    BLOB_OPEN,  /* it was opened before it was here: it will be read from the store */
+    BLOB_FOUND,   /* its name was looked up: it may be opened any moment */
+    BLOB_OPEN,    /* it is open, with its bytes */
+    BLOB_WAITING, /* it was opened before it was here: it will be read from the store */
+};
+
+enum engine_verify {
+    VERIFY_AUTO,   /* big blobs can be read by block as they come, verified when they are whole */
+    VERIFY_STRICT, /* never a byte before the whole is verified */
+};
+
+/* Bytes that another process is asked for. */
+struct borrow {
+    struct blob_key key;
+    uint64_t offset;
+    uint64_t size; /* 0: the blob, verified */
+    bool ahead;    /* nobody waits yet */
+    bool rest;
 };
 
 struct engine_conf {
-    struct store *store;         /* a writer; outlives the engine */
+    struct store *store;         /* outlives the engine. A writer; or a reader, which follows */
     const struct source *source; /* outlives the engine */
     const char *state_dir;       /* for what must outlive the cache; NULL: kept in the cache */
     unsigned jobs;
     unsigned timeout_s;
     unsigned refresh_s; /* 0: only when asked */
     enum engine_prefetch prefetch;
+    enum engine_verify verify;
+    uint64_t cache_size; /* bytes, 0: no bound */
+    uint64_t min_free;   /* bytes of the disk, 0: none */
     const char *user_agent;
     const char *ca_file;
     const char *proxy;
@@ -61,9 +88,18 @@ struct engine_conf {
     /* A new generation is durable: serve it. Called on the sync thread; when it returns, blobs that
      * only older generations used may be removed. tree_ref what is kept. May be NULL. */
     void (*publish)(void *arg, struct tree *tree);
-    /* Is somebody about to read that blob from the store? Called on the sync thread, of blobs that
-     * are to be removed. NULL: nobody ever is. */
+    /* Is somebody reading that blob, or about to? Asked of blobs that are to be removed, from any
+     * thread, without locks. NULL: nobody ever is. */
     enum blob_use (*use)(void *arg, const struct blob_key *key);
+    /* A listed blob is resident that was not. Called on a transfer thread. May be NULL. */
+    void (*arrived)(void *arg, const struct blob_key *key);
+    /* Bytes of it that readers may have seen were wrong. Called on a transfer thread. May be NULL. */
+    void (*spoiled)(void *arg, const struct blob_key *key);
+    /* While following: asks the process that has the cache for bytes, as transfers_want asks the
+     * source; result->resident says that the blob is in the store. -ECANCELED: ending. */
+    int (*borrow)(void *arg, const struct borrow *borrow, want_done done, void *done_arg);
+    /* We have the cache now. Called on the sync thread. May be NULL. */
+    void (*took_over)(void *arg);
     /* A refresh ended. May be NULL. */
     void (*refreshed)(void *arg, const struct report *report);
     void *arg;
@@ -73,12 +109,16 @@ int engine_new(const struct engine_conf *conf, struct engine **ret_engine);
 int engine_start(struct engine *engine);
 void engine_free(struct engine *engine); /* NULL is allowed */
 
+/* Has another process the cache? */
+bool engine_follows(const struct engine *engine);
+
 /* The current generation, a new reference; NULL if there is none yet. */
 struct tree *engine_tree(struct engine *engine);
 
 enum refresh_flags {
     REFRESH_FILL = 1,    /* ends only when everything listed is resident or has failed */
     REFRESH_DRY_RUN = 2, /* fetches the manifest only, changes nothing */
+    REFRESH_PINNED = 4,  /* as REFRESH_FILL, for what is pinned */
 };
 
 /* Asks for a refresh; several askers share one that has not begun. ret_ticket, which may be NULL,
@@ -89,14 +129,39 @@ int engine_refresh(struct engine *engine, unsigned flags, uint64_t *ret_ticket);
  * a report of the caller's own; report->error says how it went. */
 int engine_wait(struct engine *engine, uint64_t ticket, int timeout_ms, struct report **ret_report);
 
-/* Bytes on demand: done is called when the blob is in the store, or can not be had. -ENOENT: the
- * current generation does not list that key; -ECANCELED: not started, or ending. See transfer.h for
- * the rest. */
-int engine_want(struct engine *engine, const struct blob_key *key, want_done done, void *arg);
+/* Bytes on demand: done is called when they can be read, from the blob or, where engine_may_read
+ * says so, from the partial; or when they can not be had. -ENOENT: the current generation does not
+ * list that key; -ECANCELED: not started, or ending. See transfer.h for the rest.
+ * The first read at the end of a file, where parquet readers begin, brings its beginning too. */
+int engine_want(struct engine *engine, const struct blob_key *key, uint64_t offset, uint64_t size,
+                want_done done, void *arg);
+
+/* The same before anybody waits for them; rest: all of the blob, at leisure. Nobody is told. */
+void engine_want_ahead(struct engine *engine, const struct blob_key *key, uint64_t offset,
+                       uint64_t size, bool rest);
+
+/* May bytes of this blob be read before the whole of it is verified? Constant. */
+bool engine_may_read(const struct engine *engine, const struct blob_key *key);
 
 /* Why a blob could not be had when it was last tried: one phrase, "" if that went well. */
 void engine_blob_error(struct engine *engine, const struct blob_key *key,
                        char ret_text[static 160]);
+
+/* From now on, and over restarts (pins.h), what the glob matches stays in the cache. Fetching it is
+ * another matter: REFRESH_PINNED. -ENXIO: nothing listed matches; -EEXIST: pinned already. */
+int engine_pin(struct engine *engine, const char *glob);
+int engine_unpin(struct engine *engine, const char *glob);
+bool engine_is_pinned(struct engine *engine, const struct blob_key *key);
+
+struct prune_result {
+    uint64_t blobs; /* that went */
+    uint64_t bytes;
+    uint64_t used; /* that are left */
+};
+
+/* Brings the cache down to what it may hold, for this once to cache_size bytes (0: its own bound).
+ * 0 also when what is pinned and open is more than that. */
+int engine_prune(struct engine *engine, uint64_t cache_size, struct prune_result *ret_result);
 
 struct engine_problem {
     struct blob_key key;

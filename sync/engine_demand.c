@@ -7,10 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cache/partial.h"
 #include "cache/scoped.h"
 #include "sync/engine_private.h"
 
 #define PREFETCH_MAX 32
+#define WHOLE_MAX ((uint64_t)8 << 20) /* blobs up to this size are verified before they are read */
 
 /* --- where a blob comes from --- */
 
@@ -130,9 +132,17 @@ size_t engine_problems(struct engine *engine, struct engine_problem *ret_problem
 struct note {
     struct engine *engine;
     struct blob_key key;
-    want_done done; /* NULL: a prefetch */
+    bool prefetch;
+    want_done done; /* NULL: nobody waits */
     void *arg;
 };
+
+/* The caller holds the lock. */
+static void prefetch_ended(struct engine *engine, uint64_t bytes)
+{
+    engine->prefetching--;
+    engine->prefetching_bytes -= bytes;
+}
 
 static void on_blob(void *arg, const struct want_result *result)
 {
@@ -142,21 +152,33 @@ static void on_blob(void *arg, const struct want_result *result)
     engine_note_blob(engine, &note->key, result);
     {
         scoped_lock(&engine->lock);
-        if (result->error == 0 && result->requests > 0) {
+        if (result->resident && result->requests > 0) {
             engine->unflushed = true;
             engine->stray |= !engine->tree || !tree_blob_find(engine->tree, &note->key);
         }
-        if (!note->done)
-            engine->prefetching--;
+        if (note->prefetch)
+            prefetch_ended(engine, note->key.size);
         pthread_cond_broadcast(&engine->changed);
     }
+    if (result->resident && engine->conf.arrived)
+        engine->conf.arrived(engine->conf.arg, &note->key);
     if (note->done)
         note->done(note->arg, result);
     free(note);
 }
 
+/* What of a blob, and how urgently. */
+struct wish {
+    enum want_priority priority;
+    uint64_t offset;
+    uint64_t size; /* 0: all of it, verified */
+    bool rest;
+    want_done done;
+    void *arg;
+};
+
 static int want_blob(struct engine *engine, const struct tree *tree, const struct tree_blob *blob,
-                     want_done done, void *arg)
+                     const struct wish *wish)
 {
     const struct tree_row *row;
     scoped_free char **urls = NULL;
@@ -168,14 +190,21 @@ static int want_blob(struct engine *engine, const struct tree *tree, const struc
     note = malloc(sizeof(*note));
     if (!note)
         return -ENOMEM;
-    *note = (struct note){.engine = engine, .key = blob->key, .done = done, .arg = arg};
+    *note = (struct note){.engine = engine,
+                          .key = blob->key,
+                          .prefetch = wish->priority == WANT_PREFETCH,
+                          .done = wish->done,
+                          .arg = wish->arg};
     r = transfers_want(engine->transfers,
                        &(struct want){
                            .key = blob->key,
                            .limit = blob->key.size,
                            .bundle = tree_group(tree, row->group)->section == TREE_MEMORY,
+                           .offset = wish->offset,
+                           .size = wish->size,
+                           .rest = wish->rest,
                            .urls = (const char *const *)urls,
-                           .priority = done ? WANT_DEMAND : WANT_PREFETCH,
+                           .priority = wish->priority,
                        },
                        on_blob, note);
     if (r < 0)
@@ -183,14 +212,81 @@ static int want_blob(struct engine *engine, const struct tree *tree, const struc
     return r;
 }
 
-int engine_want(struct engine *engine, const struct blob_key *key, want_done done, void *arg)
+/* The other process has verified what it says is resident. */
+static void on_borrowed(void *arg, const struct want_result *result)
+{
+    const struct note *note = arg;
+
+    if (result->resident)
+        store_vouch(note->engine->conf.store, &note->key);
+    on_blob(arg, result);
+}
+
+static int borrow_blob(struct engine *engine, const struct blob_key *key, const struct wish *wish)
+{
+    const struct borrow borrow = {
+        .key = *key,
+        .offset = wish->offset,
+        .size = wish->size,
+        .ahead = wish->priority != WANT_DEMAND,
+        .rest = wish->rest,
+    };
+    struct note *note = malloc(sizeof(*note));
+    int r;
+
+    if (!note)
+        return -ENOMEM;
+    *note = (struct note){.engine = engine, .key = *key, .done = wish->done, .arg = wish->arg};
+    r = engine->conf.borrow ? engine->conf.borrow(engine->conf.arg, &borrow, on_borrowed, note)
+                            : -ECANCELED;
+    if (r < 0)
+        free(note);
+    return r;
+}
+
+static int want_listed(struct engine *engine, const struct blob_key *key, const struct wish *wish)
 {
     scoped(tree_unrefp) struct tree *tree = engine_tree(engine);
     const struct tree_blob *blob = tree ? tree_blob_find(tree, key) : NULL;
 
     if (!blob)
         return -ENOENT;
-    return engine->transfers ? want_blob(engine, tree, blob, done, arg) : -ECANCELED;
+    if (engine_follows(engine))
+        return borrow_blob(engine, key, wish);
+    return engine->transfers ? want_blob(engine, tree, blob, wish) : -ECANCELED;
+}
+
+bool engine_may_read(const struct engine *engine, const struct blob_key *key)
+{
+    return engine->conf.verify == VERIFY_AUTO && key->kind == BLOB_MD5 && key->size > WHOLE_MAX;
+}
+
+int engine_want(struct engine *engine, const struct blob_key *key, uint64_t offset, uint64_t size,
+                want_done done, void *arg)
+{
+    struct wish wish = {.priority = WANT_DEMAND, .done = done, .arg = arg};
+    bool by_block = engine_may_read(engine, key);
+    bool at_end = by_block && offset + size > key->size - PARTIAL_BLOCK;
+
+    if (by_block) {
+        wish.offset = offset;
+        wish.size = size;
+    }
+
+    int r = want_listed(engine, key, &wish);
+
+    if (r == 0 && at_end)
+        engine_want_ahead(engine, key, 0, PARTIAL_BLOCK, false);
+    return r;
+}
+
+void engine_want_ahead(struct engine *engine, const struct blob_key *key, uint64_t offset,
+                       uint64_t size, bool rest)
+{
+    const struct wish wish = {.priority = WANT_AHEAD, .offset = offset, .size = size, .rest = rest};
+
+    if (engine_may_read(engine, key))
+        want_listed(engine, key, &wish);
 }
 
 /* --- prefetch --- */
@@ -202,13 +298,36 @@ void engine_prefetch_from(struct engine *engine, struct tree *tree)
     engine->prefetch_next = 0;
 }
 
-static bool prefetch_has_room(struct engine *engine)
+static bool prefetch_has_place(struct engine *engine, uint64_t bytes)
 {
     scoped_lock(&engine->lock);
     if (engine->prefetching >= PREFETCH_MAX)
         return false;
     engine->prefetching++;
+    engine->prefetching_bytes += bytes;
     return true;
+}
+
+/* Prefetch fills free room. It does not push out what somebody has read for what nobody has. */
+static bool fits(struct engine *engine, uint64_t bytes)
+{
+    struct budget_facts facts;
+
+    store_budget(engine->conf.store, &facts);
+    {
+        scoped_lock(&engine->lock);
+        bytes += engine->prefetching_bytes;
+    }
+    return (facts.cache_size == 0 || facts.used + bytes <= facts.cache_size) &&
+           facts.disk_free >= facts.min_free + bytes;
+}
+
+static bool is_worth_it(struct engine *engine, const struct tree_blob *blob)
+{
+    if (store_has(engine->conf.store, &blob->key))
+        return false;
+    return engine_is_pinned(engine, &blob->key) ||
+           (engine->conf.prefetch == PREFETCH_ALL && fits(engine, blob->key.size));
 }
 
 void engine_prefetch_more(struct engine *engine)
@@ -218,12 +337,12 @@ void engine_prefetch_more(struct engine *engine)
     while (tree && engine->prefetch_next < tree_blob_count(tree)) {
         const struct tree_blob *blob = tree_blob(tree, engine->prefetch_next);
 
-        if (!store_has(engine->conf.store, &blob->key)) {
-            if (!prefetch_has_room(engine))
+        if (is_worth_it(engine, blob)) {
+            if (!prefetch_has_place(engine, blob->key.size))
                 return;
-            if (want_blob(engine, tree, blob, NULL, NULL) < 0) {
+            if (want_blob(engine, tree, blob, &(struct wish){.priority = WANT_PREFETCH}) < 0) {
                 scoped_lock(&engine->lock);
-                engine->prefetching--;
+                prefetch_ended(engine, blob->key.size);
             }
         }
         engine->prefetch_next++;

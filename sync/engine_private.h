@@ -6,6 +6,8 @@
  *     engine_stage.c   bytes that a refresh waits for
  *     engine_publish.c tree, disk, publish
  *     engine_sweep.c   what goes, and when
+ *     engine_keep.c    what a full cache may let go, and what is pinned
+ *     engine_follow.c  while another process has the cache
  *     engine_demand.c  bytes that it does not wait for: wants of readers, prefetch; what went wrong
  *     engine_tickets.c who asked for which refresh, and what it came to; status
  *
@@ -15,10 +17,12 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "sync/engine.h"
 #include "sync/first_seen.h"
 #include "sync/manifest.h"
+#include "sync/pins.h"
 #include "sync/plan.h"
 #include "sync/state.h"
 
@@ -58,16 +62,25 @@ struct engine {
     struct engine_problem *problems;
     size_t problem_count;
     unsigned prefetching;
-    bool unflushed; /* a blob came that no refresh waited for */
-    bool stray;     /* one came that is no longer listed */
+    uint64_t prefetching_bytes; /* of those, when they are whole */
+    bool *pinned;               /* one flag a blob of tree; NULL: none is */
+    bool staging;               /* blobs come that tree does not list yet */
+    bool unflushed;             /* a blob came that no refresh waited for */
+    bool stray;                 /* one came that is no longer listed */
+
+    pthread_mutex_t pins_lock; /* never with the other one; held over the file's I/O */
+    struct pins *pins;
 
     /* the sync thread's, and before it starts engine_new's */
     int state_dirfd; /* -1: the store's */
     struct first_seen *first_seen;
     uint64_t doubt_since[TREE_SECTIONS];
-    bool blind;     /* what was listed before is not known: the store's orphans prove nothing */
-    bool torn;      /* the state file on disk is not the last generation */
-    bool sweep_due; /* blobs may be there that nobody refers to */
+    atomic_bool blind; /* what was listed before is not known: the store's orphans prove nothing */
+    atomic_bool following;
+    int followers_fd; /* -1: we do not follow */
+    bool followed;    /* as of the last sweep */
+    bool torn;        /* the state file on disk is not the last generation */
+    bool sweep_due;   /* blobs may be there that nobody refers to */
     struct leaving *leaving;
     size_t leaving_count;
     int64_t sweep_at_ms; /* 0: nothing is leaving */
@@ -75,6 +88,8 @@ struct engine {
     uint32_t prefetch_next;
     int64_t refresh_at_ms; /* 0: not by itself */
     int64_t flush_at_ms;
+    bool unsaved;       /* trust has changed */
+    int64_t save_at_ms; /* not before */
 };
 
 /* One refresh. */
@@ -106,6 +121,22 @@ int refresh_fill(struct refresh *refresh);
 __attribute__((format(printf, 3, 4))) int refresh_fail(struct refresh *refresh, int error,
                                                        const char *format, ...);
 
+/* --- another process has the cache --- */
+
+/* Shows what it publishes, until we have the cache ourselves; false: stopping. */
+bool engine_follow(struct engine *engine);
+
+/* Is there another process that shows what we publish? */
+bool engine_has_followers(const struct engine *engine);
+
+/* A generation becomes the one that is shown. */
+void engine_show(struct engine *engine, struct tree *tree);
+
+enum duty { DUTY_STOP, DUTY_REFRESH, DUTY_TIMER, DUTY_ROUND };
+
+/* Sleeps until then (0: without end) or until there is something to do. */
+enum duty engine_sleep(struct engine *engine, int64_t until_ms, struct ask *ret_ask);
+
 /* --- what goes --- */
 
 /* The blobs that only the last generation refers to. */
@@ -119,6 +150,14 @@ enum sweep_when {
 };
 
 void engine_sweep(struct engine *engine, enum sweep_when when);
+
+/* --- what stays --- */
+
+/* For each blob of the tree: is it pinned? malloc'd; NULL: none is, or there was no memory. */
+bool *engine_pinned_in(struct engine *engine, const struct tree *tree);
+
+/* From now on the store asks us what it may let go. */
+void engine_set_budget(struct engine *engine);
 
 /* --- bytes --- */
 

@@ -79,20 +79,31 @@ static void audit_references(struct refresh *refresh)
     }
 }
 
-void refresh_publish(struct refresh *refresh)
+void engine_show(struct engine *engine, struct tree *tree)
 {
-    struct engine *engine = refresh->engine;
+    scoped_free bool *pinned = engine_pinned_in(engine, tree);
     struct tree *old;
 
     {
         scoped_lock(&engine->lock);
+        bool *old_pinned = engine->pinned;
+
         old = engine->tree;
-        engine->tree = tree_ref(refresh->next);
+        engine->tree = tree_ref(tree);
+        engine->pinned = pinned;
+        pinned = old_pinned;
     }
     tree_unref(old);
-    engine_forget_problems(engine, refresh->next);
+    engine_forget_problems(engine, tree);
     if (engine->conf.publish)
-        engine->conf.publish(engine->conf.arg, refresh->next);
+        engine->conf.publish(engine->conf.arg, tree);
+}
+
+void refresh_publish(struct refresh *refresh)
+{
+    struct engine *engine = refresh->engine;
+
+    engine_show(engine, refresh->next);
     first_seen_save(engine->first_seen, refresh->next);
     engine_note_leaving(engine, refresh->last, refresh->next);
     audit_references(refresh);
@@ -108,8 +119,7 @@ void refresh_sweep(struct refresh *refresh)
     if (!holds)
         refresh->engine->blind = false;
     engine_sweep(refresh->engine, SWEEP_AFTER_SWITCH);
-    if (refresh->report->changed)
-        store_save_trust(refresh->engine->conf.store);
+    refresh->engine->unsaved |= refresh->report->changed;
 }
 
 bool refresh_doubts_changed(const struct refresh *refresh)

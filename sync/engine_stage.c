@@ -200,7 +200,10 @@ int refresh_fill(struct refresh *refresh)
     if (errands_make(refresh->engine, blobs, &errands) < 0 || !cold)
         return refresh_fail(refresh, -ENOMEM, "no memory");
     for (uint32_t i = 0; i < blobs; i++) {
-        if (store_has(refresh->engine->conf.store, &tree_blob(tree, i)->key))
+        const struct blob_key *key = &tree_blob(tree, i)->key;
+
+        if (store_has(refresh->engine->conf.store, key) ||
+            (!(refresh->flags & REFRESH_FILL) && !engine_is_pinned(refresh->engine, key)))
             continue;
         bytes += tree_blob(tree, i)->key.size;
         cold[count++] = i;

@@ -2,7 +2,9 @@
 /* What goes, and when. A look-up and the open that follows are two requests, so a blob whose last
  * name went stays while somebody who found it may open it; from then on he keeps the file, whatever
  * happens to its name. Mostly nobody is: the kernel, told of the switch, forgets the old name within
- * milliseconds, so it is worth waiting for that rather than coming back later. */
+ * milliseconds, so it is worth waiting for that rather than coming back later. Other processes that
+ * follow us see the switch a little later, and nobody tells us what they have found. */
+#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -11,20 +13,21 @@
 #include "sync/engine_private.h"
 
 #define GRACE_MS 2000
-#define FORGET_MS 100
-#define FORGET_STEP_MS 5
+#define AGAIN_MS 100
+#define FORGET_MS 20
+#define FORGET_STEP_MS 2
 #define FORGET_KEYS 1000 /* more of them than that are not asked about again and again */
 
-/* Without memory it goes at once. */
-static void leave_later(struct engine *engine, const struct blob_key *key)
+static int leave_later(struct engine *engine, const struct blob_key *key)
 {
     struct leaving *longer = reallocarray(engine->leaving, engine->leaving_count + 1,
                                           sizeof(*longer));
 
     if (!longer)
-        return;
+        return -ENOMEM;
     engine->leaving = longer;
     longer[engine->leaving_count++] = (struct leaving){*key, engine_now_ms() + GRACE_MS};
+    return 0;
 }
 
 void engine_note_leaving(struct engine *engine, const struct tree *last, const struct tree *next)
@@ -32,49 +35,67 @@ void engine_note_leaving(struct engine *engine, const struct tree *last, const s
     for (uint32_t i = 0; last && i < tree_blob_count(last); i++) {
         const struct blob_key *key = &tree_blob(last, i)->key;
 
-        if (tree_blob_find(next, key))
-            continue;
-        engine->sweep_due = true;
-        if (engine->conf.use)
-            leave_later(engine, key);
+        if (!tree_blob_find(next, key) && leave_later(engine, key) < 0)
+            engine->sweep_due = true;
     }
 }
 
 static bool may_go(const struct engine *engine, const struct leaving *leaving, int64_t now)
 {
-    switch (engine->conf.use(engine->conf.arg, &leaving->key)) {
-    case BLOB_OPEN: return false;
+    const struct engine_conf *conf = &engine->conf;
+
+    switch (conf->use ? conf->use(conf->arg, &leaving->key) : BLOB_IDLE) {
+    case BLOB_WAITING: return false;
     case BLOB_FOUND: return leaving->until_ms <= now;
+    case BLOB_OPEN: /* its descriptor keeps the file */
     case BLOB_IDLE:
-    default: return true;
+    default: return !engine->followed || leaving->until_ms <= now;
     }
 }
 
-/* Takes from the list what nobody needs any more. */
-static void drop_idle(struct engine *engine)
+/* True: it is off the list, gone or listed again. */
+static bool let_go(struct engine *engine, const struct tree *tree, const struct leaving *leaving,
+                   int64_t now)
+{
+    if (tree_blob_find(tree, &leaving->key))
+        return true;
+    return may_go(engine, leaving, now) && store_drop(engine->conf.store, &leaving->key) == 0;
+}
+
+static void drop_idle(struct engine *engine, const struct tree *tree)
 {
     int64_t now = engine_now_ms();
     size_t kept = 0;
 
     for (size_t i = 0; i < engine->leaving_count; i++) {
-        if (!may_go(engine, &engine->leaving[i], now))
+        if (!let_go(engine, tree, &engine->leaving[i], now))
             engine->leaving[kept++] = engine->leaving[i];
     }
     engine->leaving_count = kept;
-    engine->sweep_at_ms = kept > 0 ? now + GRACE_MS : 0;
+    engine->sweep_at_ms = kept > 0 ? now + AGAIN_MS : 0;
+}
+
+static void drop_all(struct engine *engine, const struct tree *tree)
+{
+    for (size_t i = 0; i < engine->leaving_count; i++) {
+        if (!tree_blob_find(tree, &engine->leaving[i].key))
+            store_drop(engine->conf.store, &engine->leaving[i].key);
+    }
+    engine->leaving_count = 0;
 }
 
 /* The forgets that follow a switch are on their way. */
-static void let_forget(struct engine *engine)
+static void let_forget(struct engine *engine, const struct tree *tree)
 {
     const struct timespec step = {.tv_nsec = FORGET_STEP_MS * 1000000};
 
-    drop_idle(engine);
-    for (int waited = 0;
-         waited < FORGET_MS && engine->leaving_count > 0 && engine->leaving_count <= FORGET_KEYS;
+    drop_idle(engine, tree);
+    if (engine->followed || engine->leaving_count > FORGET_KEYS)
+        return;
+    for (int waited = 0; waited < FORGET_MS && engine->leaving_count > 0;
          waited += FORGET_STEP_MS) {
         nanosleep(&step, NULL);
-        drop_idle(engine);
+        drop_idle(engine, tree);
     }
 }
 
@@ -103,11 +124,10 @@ static struct blob_key *keys_to_keep(const struct engine *engine, const struct t
     return keys;
 }
 
-void engine_sweep(struct engine *engine, enum sweep_when when)
+/* Everything that is in the store, compared with what is to be there. */
+static void sweep_all(struct engine *engine, const struct tree *tree)
 {
-    scoped(tree_unrefp) struct tree *tree = engine_tree(engine);
     scoped_free struct blob_key *keys = NULL;
-    struct sweep_result swept;
     size_t count;
 
     {
@@ -115,18 +135,25 @@ void engine_sweep(struct engine *engine, enum sweep_when when)
         engine->sweep_due |= engine->stray;
         engine->stray = false;
     }
-    if (!tree || !engine->sweep_due || engine->blind)
+    if (!engine->sweep_due)
         return;
-    if (when == SWEEP_AFTER_SWITCH)
-        let_forget(engine);
-    else if (when == SWEEP_AGAIN)
-        drop_idle(engine);
-    else
-        engine->leaving_count = 0;
     keys = keys_to_keep(engine, tree, &count);
-    if (!keys || store_sweep(engine->conf.store, &(struct store_keep){keys, count}, &swept) < 0)
+    if (keys && store_sweep(engine->conf.store, &(struct store_keep){keys, count}, NULL) == 0)
+        engine->sweep_due = false;
+}
+
+void engine_sweep(struct engine *engine, enum sweep_when when)
+{
+    scoped(tree_unrefp) struct tree *tree = engine_tree(engine);
+
+    if (!tree || engine->blind)
         return;
-    engine->sweep_due = engine->leaving_count > 0;
-    if (swept.blobs > 0)
-        store_save_trust(engine->conf.store);
+    engine->followed = engine->leaving_count > 0 && engine_has_followers(engine);
+    if (when == SWEEP_AFTER_SWITCH)
+        let_forget(engine, tree);
+    else if (when == SWEEP_AGAIN)
+        drop_idle(engine, tree);
+    else
+        drop_all(engine, tree);
+    sweep_all(engine, tree);
 }

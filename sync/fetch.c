@@ -54,8 +54,8 @@ int fetch_start(struct fetch *fetch, const struct fetch_request *request,
     if (strncmp(url, "file:", 5) == 0) {
         r = fetch_url_to_path(url, &path);
         if (r == 0)
-            exchange->file_error = fetch_file_open(path, request->offset, request->if_range,
-                                                   &exchange->file);
+            exchange->file_error = fetch_file_open(path, request->offset, request->length,
+                                                   request->if_range, &exchange->file);
     } else {
         r = exchange_start_http(exchange, request, url);
     }

@@ -70,8 +70,9 @@ struct fetch_result {
 struct fetch_request {
     const char *url;
     const char *bearer;   /* token, NULL for none */
-    const char *if_range; /* ETag for a resumed range, NULL or "" for none */
-    uint64_t offset;      /* > 0: Range: bytes=offset- */
+    const char *if_range; /* ETag that a range must be of, NULL or "" for any */
+    uint64_t offset;      /* first byte wanted; > 0 asks for a range */
+    uint64_t length;      /* > 0: this many bytes, as a range even from 0; 0: to the end */
     bool gzip;            /* accept a compressed body (manifest, bundles) */
     bool no_cache;        /* past any cache on the way */
     unsigned stall_s;     /* 0: for ever */

@@ -3,6 +3,7 @@
  * which takes it out first and calls done last; nothing else does either. libcurl must not be
  * entered from its own callbacks (but for curl_easy_pause), so those only note what to do. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -218,7 +219,7 @@ static int add_header(struct fetch_exchange *exchange, const char *name, const c
 
 static int add_headers(struct fetch_exchange *exchange, const struct fetch_request *request)
 {
-    char range[48];
+    char range[64];
     scoped_free char *bearer = NULL;
     int r = 0;
 
@@ -229,8 +230,12 @@ static int add_headers(struct fetch_exchange *exchange, const struct fetch_reque
         }
         r = add_header(exchange, "Authorization", bearer);
     }
-    if (r == 0 && request->offset > 0) {
-        snprintf(range, sizeof(range), "bytes=%llu-", (unsigned long long)request->offset);
+    if (r == 0 && (request->offset > 0 || request->length > 0)) {
+        int size = snprintf(range, sizeof(range), "bytes=%" PRIu64 "-", request->offset);
+
+        if (request->length > 0)
+            snprintf(range + size, sizeof(range) - (size_t)size, "%" PRIu64,
+                     request->offset + request->length - 1);
         r = add_header(exchange, "Range", range);
         if (r == 0 && request->if_range && request->if_range[0])
             r = add_header(exchange, "If-Range", request->if_range);

@@ -21,6 +21,7 @@ struct fetch_file {
     int status;
     uint64_t start; /* of the body */
     uint64_t offset;
+    uint64_t end; /* of the body */
     uint64_t size;
     char etag[64];
     char block[BLOCK_SIZE];
@@ -40,11 +41,12 @@ static int open_regular(const char *path, struct stat *ret_st)
     return take_fd(fd);
 }
 
-int fetch_file_open(const char *path, uint64_t offset, const char *if_range,
+int fetch_file_open(const char *path, uint64_t offset, uint64_t length, const char *if_range,
                     struct fetch_file **ret_file)
 {
     struct stat st = {.st_size = 0};
     scoped_fd int fd = open_regular(path, &st);
+    bool ranged = offset > 0 || length > 0;
     struct fetch_file *file;
 
     if (fd < 0)
@@ -57,10 +59,13 @@ int fetch_file_open(const char *path, uint64_t offset, const char *if_range,
              (uint64_t)st.st_ino, file->size, (uint64_t)st.st_mtim.tv_sec,
              (unsigned long)st.st_mtim.tv_nsec);
     if (if_range && if_range[0] && strcmp(if_range, file->etag) != 0)
-        offset = 0;
-    file->status = offset == 0 ? 200 : offset < file->size ? 206 : 416;
-    file->start = file->status == 416 ? file->size : offset;
+        ranged = false;
+    file->status = !ranged ? 200 : offset < file->size ? 206 : 416;
+    file->start = !ranged ? 0 : file->status == 416 ? file->size : offset;
     file->offset = file->start;
+    file->end = file->size;
+    if (ranged && length > 0 && length < file->size - file->start)
+        file->end = file->start + length;
     file->fd = take_fd(fd);
     *ret_file = file;
     return 0;
@@ -78,7 +83,7 @@ void fetch_file_head(const struct fetch_file *file, struct fetch_head *ret_head)
 {
     *ret_head = (struct fetch_head){
         .status = file->status,
-        .length = (int64_t)(file->size - file->start),
+        .length = (int64_t)(file->end - file->start),
         .range_start = file->status == 206 ? (int64_t)file->start : -1,
         .range_total = file->status == 200 ? -1 : (int64_t)file->size,
         .etag = file->etag,
@@ -92,7 +97,7 @@ void fetch_file_head(const struct fetch_file *file, struct fetch_head *ret_head)
 
 ssize_t fetch_file_read(struct fetch_file *file, const void **ret_data)
 {
-    uint64_t left = file->size - file->offset;
+    uint64_t left = file->end - file->offset;
     size_t wanted = left < BLOCK_SIZE ? (size_t)left : BLOCK_SIZE;
     ssize_t got;
 

@@ -12,8 +12,9 @@
 
 struct fetch_file;
 
-/* -ENOENT if there is no such regular file, else what the system says. */
-int fetch_file_open(const char *path, uint64_t offset, const char *if_range,
+/* offset, length and if_range as in struct fetch_request. -ENOENT if there is no such regular file,
+ * else what the system says. */
+int fetch_file_open(const char *path, uint64_t offset, uint64_t length, const char *if_range,
                     struct fetch_file **ret_file);
 void fetch_file_close(struct fetch_file *file); /* NULL is allowed */
 

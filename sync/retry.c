@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* retry.c - the table of retry.h, line by line.
  *
- * It ends because every answer but "give up" needs a number below ATTEMPTS, and the caller counts.
+ * It ends because every answer but "give up" needs a number below a bound, and the caller counts; or
+ * because those whose patience is endless have deadlines.
  * Whoever can not tell what happened gives up: a wrong file is worse than none. */
 #include "sync/retry.h"
 
+#include <limits.h>
 #include <stddef.h>
 
 #define ATTEMPTS 4
@@ -32,9 +34,21 @@ static struct retry next_url(void)
     return (struct retry){.action = RETRY_NEXT_URL};
 }
 
+/* A 500 is a bug there, not an outage that ends. */
+static unsigned attempts_in_all(const struct attempt *attempt, enum retry_action action)
+{
+    bool outage = attempt->end != ATTEMPT_STATUS || attempt->status != 500;
+
+    if (action != RETRY_SAME)
+        return ATTEMPTS;
+    if (attempt->patience == PATIENCE_NONE && outage)
+        return 1;
+    return attempt->patience == PATIENCE_ENDLESS && outage ? UINT_MAX : ATTEMPTS;
+}
+
 static struct retry again(const struct attempt *attempt, enum retry_action action, uint32_t random)
 {
-    if (attempt->number >= ATTEMPTS)
+    if (attempt->number >= attempts_in_all(attempt, action))
         return give_up();
     return (struct retry){.action = action, .wait_ms = jitter_ms(attempt->number, random)};
 }

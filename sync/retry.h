@@ -3,8 +3,10 @@
  *
  * | what happened                                     | then                                       |
  * |---------------------------------------------------|--------------------------------------------|
- * | could not resolve, connect, or lost the connection | again, 4 attempts in all                  |
- * | 408, 425, 429, 500, 502, 503, 504                 | again; Retry-After obeyed up to 5 minutes  |
+ * | could not resolve, connect, or lost the connection | again, 4 attempts in all; one or no end,  |
+ * |                                                   |   where patience says so                   |
+ * | 408, 425, 429, 502, 503, 504                      | the same; Retry-After obeyed up to 5 min   |
+ * | 500                                               | again, 4 attempts in all                   |
  * | 416, or 206 that does not fit                     | once more from byte 0                      |
  * | bytes do not fit their key                        | once more from byte 0, past any cache      |
  * | no such file (404) with another URL to try        | that one, at once                          |
@@ -16,6 +18,12 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+
+enum patience {
+    PATIENCE_SOME,
+    PATIENCE_NONE, /* the source is known to be away */
+    PATIENCE_ENDLESS, /* whoever waits has a deadline of his own, and the source may come back in time */
+};
 
 enum attempt_end {
     ATTEMPT_OK,
@@ -35,6 +43,7 @@ struct attempt {
     unsigned number;       /* 1 for the first on this URL; where the table says "once more", the
                             * number of those that ended this way */
     bool another_url;
+    enum patience patience;
 };
 
 enum retry_action {

@@ -177,6 +177,19 @@ static int keep_as_previous(int dirfd)
     return renameat(dirfd, CURRENT, dirfd, PREVIOUS) < 0 ? negative_errno() : 0;
 }
 
+int state_look(int dirfd, struct state_stamp *ret_stamp)
+{
+    struct stat st;
+
+    if (fstatat(dirfd, CURRENT, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return negative_errno();
+    *ret_stamp = (struct state_stamp){
+        .ino = st.st_ino,
+        .mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+    };
+    return 0;
+}
+
 int state_save(int dirfd, const struct state *state)
 {
     char message[STATE_MESSAGE_SIZE];

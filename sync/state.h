@@ -43,5 +43,18 @@ void state_release(struct state *state);
 int state_load(int dirfd, int (*decorate)(void *arg, struct tree_builder *builder), void *arg,
                struct state *ret_state, bool *ret_previous, char *ret_message);
 
+/* Which file it is that stands there: unequal after each state_save that wrote. */
+struct state_stamp {
+    uint64_t ino;
+    int64_t mtime_ns;
+};
+
+int state_look(int dirfd, struct state_stamp *ret_stamp);
+
+static inline bool state_same(const struct state_stamp *a, const struct state_stamp *b)
+{
+    return a->ino == b->ino && a->mtime_ns == b->mtime_ns;
+}
+
 /* Writes nothing if the file says this already. -ERANGE: a number above 2^53. */
 int state_save(int dirfd, const struct state *state);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Why every want ends, once: a waiter is in exactly one list (incoming, or a job's) until
- * waiter_end takes it out and calls it. The network thread's round looks at every job at least each
- * ROUND_MS, and a job's waiters end no later than their deadline, whatever the job is doing. When
- * the engine stops, the thread ends all waiters first and then waits for the disk thread to hand
- * back the jobs it has; nobody else frees them.
+/* The network thread's round. Why nothing is forgotten: whatever can change a job (a want, an answer
+ * of the disk thread, bytes, time) ends fetch_run, and each round looks at every job.
+ *
+ * When the engine stops, the thread ends all waiters first and then waits for the disk thread to
+ * hand back what it has; nobody else frees it.
  *
  * The lock guards lists and numbers; nothing is written, fetched or called back under it. */
 #include <errno.h>
@@ -16,6 +16,7 @@
 
 #define ROUND_MS 250
 #define DEMAND_PLACES 2
+#define DEMAND_FLOWS_MS 500
 
 int64_t transfers_now_ms(void)
 {
@@ -40,13 +41,9 @@ void transfers_post(struct transfers *transfers, struct disk_op *op)
     pthread_cond_signal(&transfers->disk_work);
 }
 
-void transfers_progress(struct transfers *transfers, struct job *job, size_t bytes)
+void transfers_progress(struct transfers *transfers, struct job *job)
 {
     job->progress_ms = transfers->progress_ms = transfers_now_ms();
-    if (bytes > 0) {
-        scoped_lock(&transfers->lock);
-        transfers->stats.bytes += bytes;
-    }
 }
 
 static struct job *take_incoming(struct transfers *transfers, bool *ret_stopping)
@@ -63,76 +60,42 @@ static struct disk_op *take_answers(struct transfers *transfers)
     return take_ptr(transfers->answers);
 }
 
-/* --- jobs and those who wait --- */
+/* --- jobs --- */
 
-static void waiter_end(struct job *job, struct waiter *waiter, int error, const char *message)
-{
-    struct transfers *transfers = job->transfers;
-    struct want_result result = {
-        .error = error,
-        .status = job->status,
-        .key = job->key,
-        .bytes = job->bytes,
-        .requests = job->requests,
-    };
-
-    if (error < 0)
-        snprintf(result.message, sizeof(result.message), "%s", message);
-    {
-        scoped_lock(&transfers->lock);
-        transfers->stats.wants_waiting--;
-        if (error < 0)
-            transfers->stats.wants_failed++;
-        else
-            transfers->stats.wants_done++;
-    }
-    if (waiter->got)
-        waiter->got(waiter->arg, &result, error == 0 && job->text ? job->text : "",
-                    error == 0 ? job->text_size : 0);
-    else
-        waiter->done(waiter->arg, &result);
-    free(waiter);
-}
-
-static void end_waiters(struct job *job, int error, const char *message)
-{
-    while (job->waiters) {
-        struct waiter *waiter = job->waiters;
-
-        job->waiters = waiter->next;
-        waiter_end(job, waiter, error, message);
-    }
-}
-
-void job_end(struct job *job, int error)
-{
-    struct transfers *transfers = job->transfers;
-    struct job **at = &transfers->jobs;
-
-    while (*at != job)
-        at = &(*at)->next;
-    *at = job->next;
-    transfers->busy--;
-    if (!job->document && job->waiters)
-        transfers_note_end(transfers, job, error);
-    end_waiters(job, error, job->message);
-    job_free(job);
-}
-
+/* One that is closing takes no more wants. */
 static struct job *find_flight(const struct transfers *transfers, const char *name)
 {
     for (struct job *job = transfers->jobs; job; job = job->next) {
-        if (!job->document && strcmp(job->name, name) == 0)
+        if (!job->document && job->phase != JOB_CLOSING && strcmp(job->name, name) == 0)
             return job;
     }
     return NULL;
+}
+
+/* Two jobs of one name would write to one partial. */
+static bool has_twin(const struct job *job)
+{
+    for (const struct job *other = job->transfers->jobs; other; other = other->next) {
+        if (other != job && other->phase == JOB_CLOSING && strcmp(other->name, job->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void join_flight(struct job *flight, struct job *job)
+{
+    job->waiters->next = flight->waiters;
+    flight->waiters = take_ptr(job->waiters);
+    flight->rest = flight->rest || job->rest;
+    flight->planned = flight->looked = false;
+    job_free(job);
 }
 
 /* Those who come a moment after a failure share it: they would only make the same request. */
 static void share_setback(struct job *job, const struct setback *setback)
 {
     job->status = setback->status;
-    end_waiters(job, setback->error, setback->message);
+    waiters_end(job, setback->error, setback->message);
     job_free(job);
 }
 
@@ -140,20 +103,14 @@ static void share_setback(struct job *job, const struct setback *setback)
 static void accept_job(struct transfers *transfers, struct job *job)
 {
     struct job *flight = job->document ? NULL : find_flight(transfers, job->name);
+    const struct setback *setback = job->document ? NULL : transfers_setback(transfers, job->name);
     struct job **end = &transfers->jobs;
 
     if (flight) {
-        job->waiters->next = flight->waiters;
-        flight->waiters = take_ptr(job->waiters);
-        if (job->priority > flight->priority)
-            flight->priority = job->priority;
-        job_free(job);
+        join_flight(flight, job);
         return;
     }
-
-    const struct setback *setback = job->document ? NULL : transfers_setback(transfers, job->name);
-
-    if (setback && job->priority == WANT_DEMAND) {
+    if (setback && job_priority(job) >= WANT_AHEAD) {
         share_setback(job, setback);
         return;
     }
@@ -186,14 +143,26 @@ static void accept_incoming(struct transfers *transfers, struct job *incoming)
 
 /* --- the network thread's round --- */
 
-static struct job *next_to_start(const struct transfers *transfers, int64_t now)
+/* The job whose turn it is, and, if it is open, for what. */
+static struct job *next_job(const struct transfers *transfers, int64_t now,
+                            struct errand *ret_errand)
 {
     struct job *best = NULL;
 
     for (struct job *job = transfers->jobs; job; job = job->next) {
-        if (job->phase == JOB_QUEUED && job->not_before_ms <= now &&
-            (!best || job->priority > best->priority))
-            best = job;
+        struct errand errand = {.priority = job_priority(job)};
+
+        if (job->phase == JOB_QUEUED) {
+            if (job->not_before_ms > now || has_twin(job))
+                continue;
+        } else if (job->planned || !job_next_errand(job, now, &errand)) {
+            job->planned = job->not_before_ms <= now;
+            continue;
+        }
+        if (best && errand.priority <= ret_errand->priority)
+            continue;
+        best = job;
+        *ret_errand = errand;
     }
     return best;
 }
@@ -201,78 +170,57 @@ static struct job *next_to_start(const struct transfers *transfers, int64_t now)
 static void start_jobs(struct transfers *transfers)
 {
     int64_t now = transfers_now_ms();
+    struct errand errand = {.priority = WANT_PREFETCH};
     struct job *job;
 
-    while ((job = next_to_start(transfers, now))) {
-        unsigned places = transfers->conf.jobs + (job->priority == WANT_DEMAND ? DEMAND_PLACES : 0);
+    while ((job = next_job(transfers, now, &errand))) {
+        unsigned places = transfers->conf.jobs +
+                          (errand.priority == WANT_DEMAND ? DEMAND_PLACES : 0);
 
         if (transfers->busy >= places)
             break;
-        job_start(job);
+        if (job->phase == JOB_QUEUED)
+            job_start(job);
+        else
+            strand_start(job, &errand);
     }
     scoped_lock(&transfers->lock);
     transfers->stats.running = transfers->busy;
 }
 
-/* Whose clock counts: the job's own, or, while it only waits for a place, everybody's. */
-static int64_t last_progress(const struct job *job, const struct waiter *waiter, int64_t now)
-{
-    const struct transfers *transfers = job->transfers;
-    bool in_line = job->phase == JOB_QUEUED && job->not_before_ms <= now;
-    int64_t last = waiter->submitted_ms;
-
-    if (job->progress_ms > last)
-        last = job->progress_ms;
-    if (in_line && transfers->progress_ms > last)
-        last = transfers->progress_ms;
-    return last;
-}
-
-static void expire_waiters(struct job *job, int64_t now)
-{
-    int64_t patience = (int64_t)job->transfers->conf.timeout_s * 1000;
-    struct waiter **at = &job->waiters;
-    char message[160];
-
-    snprintf(message, sizeof(message), "no progress for %u s%s%.110s",
-             job->transfers->conf.timeout_s, job->message[0] ? ": " : "", job->message);
-    while (*at) {
-        struct waiter *waiter = *at;
-
-        if (now - last_progress(job, waiter, now) < patience) {
-            at = &waiter->next;
-            continue;
-        }
-        *at = waiter->next;
-        waiter_end(job, waiter, -ETIMEDOUT, message);
-    }
-}
-
-static void expire(struct transfers *transfers)
+/* Does somebody wait for bytes that are really coming? Then those that nobody waits for pause. */
+static bool demand_flows(const struct transfers *transfers)
 {
     int64_t now = transfers_now_ms();
-    struct job *next;
 
-    for (struct job *job = transfers->jobs; job; job = next) {
-        next = job->next;
-        expire_waiters(job, now);
-        if (!job->waiters)
-            job_drop(job);
+    for (const struct job *job = transfers->jobs; job; job = job->next) {
+        if (now - job->progress_ms > DEMAND_FLOWS_MS)
+            continue;
+        for (const struct strand *strand = job->strands; strand; strand = strand->next) {
+            if (strand->exchange && strand->priority == WANT_DEMAND)
+                return true;
+        }
     }
+    return false;
 }
 
-static void resume_paused(struct transfers *transfers)
+static void pause_strands(struct transfers *transfers)
 {
+    bool hold = demand_flows(transfers);
     bool room;
 
     {
         scoped_lock(&transfers->lock);
         room = transfers->queued_bytes < QUEUE_LOW;
     }
-    for (struct job *job = transfers->jobs; room && job; job = job->next) {
-        if (job->paused && job->exchange) {
-            job->paused = false;
-            fetch_pause(job->exchange, false);
+    for (struct job *job = transfers->jobs; job; job = job->next) {
+        for (struct strand *strand = job->strands; strand; strand = strand->next) {
+            bool was = strand->full || strand->held;
+
+            strand->held = hold && strand->priority <= WANT_STAGE;
+            strand->full = strand->full && !room;
+            if (strand->exchange && was != (strand->full || strand->held))
+                fetch_pause(strand->exchange, strand->full || strand->held);
         }
     }
 }
@@ -282,10 +230,48 @@ static void take_in_answers(struct transfers *transfers)
     struct disk_op *answer = take_answers(transfers);
 
     while (answer) {
-        struct disk_op *next = answer->next; /* the answer may be freed with its job */
+        struct disk_op *next = answer->next; /* the answer may be freed with its owner */
 
-        job_answered(answer->job);
+        if (answer->strand)
+            strand_settled(answer->strand);
+        else
+            job_answered(answer->job);
         answer = next;
+    }
+}
+
+/* Strands that have nothing to bring any more; not from inside a callback, hence here. */
+static bool drop_strands(struct job *job)
+{
+    for (struct strand *strand = job->strands; strand; strand = strand->next) {
+        if (strand->drop && strand->exchange) {
+            strand_cancel(strand);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void step_jobs(struct transfers *transfers)
+{
+    int64_t now = transfers_now_ms();
+    struct job *next;
+
+    for (struct job *job = transfers->jobs; job; job = next) {
+        next = job->next;
+        while (drop_strands(job))
+            continue;
+        waiters_expire(job, now);
+        job_step(job);
+    }
+}
+
+static void stop_jobs(struct transfers *transfers)
+{
+    for (struct job *job = transfers->jobs; job; job = job->next) {
+        job->rest = false;
+        waiters_end(job, -ECANCELED, "stopping");
+        job_end(job, -ECANCELED);
     }
 }
 
@@ -298,7 +284,7 @@ static int round_ms(const struct transfers *transfers)
     for (struct job *job = transfers->jobs; job; job = job->next) {
         int64_t until = job->not_before_ms - now;
 
-        if (job->phase == JOB_QUEUED && until > 0 && until < wait)
+        if (until > 0 && until < wait)
             wait = until;
     }
     return (int)wait;
@@ -312,12 +298,12 @@ static void *net_main(void *arg)
     while (!stopping || transfers->jobs) {
         accept_incoming(transfers, take_incoming(transfers, &stopping));
         take_in_answers(transfers);
-        for (struct job *job = transfers->jobs; stopping && job; job = job->next)
-            end_waiters(job, -ECANCELED, "stopping");
-        expire(transfers);
+        if (stopping)
+            stop_jobs(transfers);
+        step_jobs(transfers);
         if (!stopping)
             start_jobs(transfers);
-        resume_paused(transfers);
+        pause_strands(transfers);
         if (!stopping || transfers->jobs)
             fetch_run(transfers->fetch, round_ms(transfers));
     }
@@ -374,6 +360,7 @@ int transfers_new(const struct transfers_conf *conf, struct transfers **ret_tran
     transfers->random = (uint32_t)transfers_now_ms();
     pthread_mutex_init(&transfers->lock, NULL);
     pthread_cond_init(&transfers->disk_work, NULL);
+    atomic_init(&transfers->away, false);
     fetch_conf.connections_per_host = transfers->conf.jobs + DEMAND_PLACES;
     r = fetch_new(&fetch_conf, &transfers->fetch);
     if (r == 0)
@@ -397,6 +384,11 @@ void transfers_stop(struct transfers *transfers)
     fetch_wake(transfers->fetch);
     pthread_join(transfers->net_thread, NULL);
     pthread_join(transfers->disk_thread, NULL);
+}
+
+void transfers_set_away(struct transfers *transfers, bool away)
+{
+    atomic_store(&transfers->away, away);
 }
 
 void transfers_free(struct transfers *transfers)

@@ -1,26 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-/* transfer.h - from "these bytes are wanted" to a blob in the store.
+/* transfer.h - from "these bytes are wanted" to bytes in the store.
  *
  *     transfers_new -> transfers_want / transfers_get (any thread) -> done -> transfers_free
  *
  * Per blob: single flight (a thousand wants of one key are one transfer), the candidate URLs in
- * order, retries by retry.h, resume by Range + If-Range pinned to the strong ETag of the first
- * bytes, the byte cap, the body's type, the digest, the commit. A blob that is in the store but not
- * trusted (store.h) is verified from disk before the network is asked.
+ * order, retries by retry.h, the byte cap, the body's type, the digest, the commit. A blob that is in
+ * the store but not trusted (store.h) is verified from disk before the network is asked.
+ *
+ * A blob with a key is filled by block (partial.h), so a want may be of a part of it: it ends when
+ * those bytes can be read from the partial, unverified, or when the blob is there. Ranges are pinned
+ * to one strong ETag (If-Range, and the total must be the key's size); neighbouring blocks go in one
+ * request, up to STRANDS_MAX requests of a blob at once. A source that has no ranges or no ETag sends
+ * it whole, and then every want of it waits for the verified whole. The rest is fetched too, at the
+ * priority of a prefetch, once a third is here or somebody asks for it.
  *
  * Two threads of its own: one drives fetch.h and decides; the other writes, hashes and commits, so
  * that neither md5 nor fdatasync holds up the network. Between them a bounded queue; when it is
- * full the exchange pauses.
+ * full the exchanges pause.
  *
- * Order: demand overtakes staging, staging overtakes prefetch; at most `jobs` run at once, plus two
- * places that only demand may use. For a while after a failure, 32 ms that double to 2 s and are
+ * Order: demand overtakes read-ahead, that staging, that prefetch; at most `jobs` requests run at
+ * once, plus two that only demand may make. While demand waits for bytes, running prefetches pause.
+ * For a while after a failure, 32 ms that double to 2 s and are
  * forgotten after 10 s, that key is not asked for: demand fails with the same error at once, others
  * wait. So a failing file is no request storm, and a thousand readers of it do not stand in line
  * for the same answer.
  *
  * Every want ends: done is called exactly once, without any lock held, from one of the two threads
  * (or from transfers_free with -ECANCELED). It must not block. After `timeout_s` without progress a
- * want ends with -ETIMEDOUT, waiting in the queue included.
+ * want ends with -ETIMEDOUT, waiting in the queue included. Demand uses that time: it outlasts a
+ * server that is restarting. But while the source is known to be away (transfers_set_away) it fails
+ * with the first attempt, until one succeeds.
  *
  * Errors in want_result: -EACCES 401 or 403; -ESTALE 404 or 410 at every URL; -EBADMSG other bytes
  * than promised, twice; -EPROTO an answer that makes no sense (type, encoding, redirect, length);
@@ -36,7 +45,7 @@ struct transfers;
 struct transfers_conf {
     struct store *store;
     const struct source *source;
-    unsigned jobs;      /* at once; 0 means 8 */
+    unsigned jobs;      /* requests at once; 0 means 8 */
     unsigned timeout_s; /* without progress; 0 means 60 */
     const char *user_agent;
     const char *ca_file;
@@ -45,11 +54,16 @@ struct transfers_conf {
      * on the transfer thread. May be NULL. */
     char *(*token)(void *arg);
     void *token_arg;
+    /* Bytes that readers may have seen turned out to be wrong. Called on the disk thread. May be
+     * NULL. */
+    void (*spoiled)(void *arg, const struct blob_key *key);
+    void *spoiled_arg;
 };
 
 enum want_priority {
     WANT_PREFETCH,
     WANT_STAGE,
+    WANT_AHEAD,
     WANT_DEMAND,
 };
 
@@ -60,6 +74,9 @@ struct want {
     bool exact;          /* with BLOB_NONE: it must be exactly limit bytes */
     bool bundle;         /* markdown, named by its xxh; else parquet: without any md5 the PAR1 marks
                             at both ends are demanded */
+    uint64_t offset;     /* with size > 0: these bytes are enough, unverified, of a known key */
+    uint64_t size;       /* 0: the blob, verified */
+    bool rest;           /* afterwards, without haste: all of it */
     const char *const *urls; /* NULL-terminated, best first */
     enum want_priority priority;
 };
@@ -68,7 +85,8 @@ struct want_result {
     int error;           /* 0 or negative errno */
     int status;          /* last HTTP status, 0 if none */
     struct blob_key key; /* of the blob, when error is 0 */
-    uint64_t bytes;      /* that came over the wire for it */
+    bool resident;       /* the whole blob is there; else the bytes that were wanted */
+    uint64_t bytes;      /* that came over the wire for the blob so far */
     unsigned requests;
     char message[160]; /* one phrase when error is not 0 */
 };
@@ -95,13 +113,16 @@ typedef void (*get_done)(void *arg, const struct want_result *result, const char
 int transfers_get(struct transfers *transfers, const char *url, bool json, uint64_t limit,
                   get_done done, void *arg);
 
+/* The source did not answer when it was last asked, or did: see above. */
+void transfers_set_away(struct transfers *transfers, bool away);
+
 struct transfers_stats {
     uint64_t wants_done;
     uint64_t wants_failed;
     uint64_t wants_waiting; /* running and queued */
-    uint64_t running;
-    uint64_t bytes;    /* of bodies, ever */
-    uint64_t requests; /* ever */
+    uint64_t running;       /* requests, and blobs being opened or committed */
+    uint64_t bytes;         /* of bodies, ever */
+    uint64_t requests;      /* ever */
 };
 
 void transfers_stats(struct transfers *transfers, struct transfers_stats *ret_stats);

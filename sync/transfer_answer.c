@@ -46,14 +46,16 @@ static bool type_fits(const struct answer_rules *rules, const char *type)
 static void judge_range(const struct answer_rules *rules, const struct fetch_head *head,
                         struct answer_verdict *verdict)
 {
-    bool known = rules->key.kind != BLOB_NONE;
-
-    if (rules->offset == 0 || head->range_start < 0 || (uint64_t)head->range_start != rules->offset)
+    if (!rules->ranged || head->range_start < 0 || (uint64_t)head->range_start != rules->offset)
         say(verdict, ATTEMPT_MISFIT, -EPROTO, "the server sent a range that was not asked for");
-    else if (known && head->range_total >= 0 && (uint64_t)head->range_total != rules->key.size)
+    else if (head->range_total >= 0 && (uint64_t)head->range_total != rules->key.size)
         say(verdict, ATTEMPT_MISFIT, -EBADMSG,
             "the server has %" PRId64 " bytes, the manifest says %" PRIu64, head->range_total,
             rules->key.size);
+    else if (rules->tag[0] && head->etag[0] && strcmp(rules->tag, head->etag) != 0)
+        say(verdict, ATTEMPT_MISFIT, -EPROTO, "the server sent a range of another version");
+    else
+        verdict->unpinned = rules->tag[0] == '\0' && head->etag[0] == '\0';
 }
 
 static void judge_length(const struct answer_rules *rules, const struct fetch_head *head,
@@ -78,7 +80,7 @@ void answer_judge(const struct answer_rules *rules, const struct fetch_head *hea
 {
     *ret_verdict = (struct answer_verdict){.end = ATTEMPT_OK};
 
-    if (head->status == 416 && rules->offset > 0)
+    if (head->status == 416 && rules->ranged)
         say(ret_verdict, ATTEMPT_MISFIT, -EPROTO, "the server has less than was there before");
     else if (head->status >= 300 && head->status < 400)
         refuse_redirect(head, ret_verdict);
@@ -96,6 +98,7 @@ void answer_judge(const struct answer_rules *rules, const struct fetch_head *hea
         judge_range(rules, head, ret_verdict);
     else
         judge_length(rules, head, ret_verdict);
+    ret_verdict->whole = ret_verdict->end == ATTEMPT_OK && head->status == 200 && rules->ranged;
 }
 
 int answer_status_error(int status, bool with_token, char *ret_message, size_t size)

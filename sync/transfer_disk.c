@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Why this needs no lock around the disk: a sink is touched by this thread only, ops are performed
- * in the order they were posted, and the last one of a sink frees it. The one field that the
- * network thread may look at meanwhile, the sink's error, is guarded by the lock.
+ * in the order they were posted, and the last one of a sink frees it. What the network thread may
+ * look at meanwhile, the sink's error and its partial, is atomic.
  *
  * After its first error a sink swallows what still comes, until the network thread has noticed. */
 #include <errno.h>
@@ -10,69 +10,11 @@
 #include "cache/scoped.h"
 #include "sync/transfer_private.h"
 
-static void sink_fail(struct transfers *transfers, struct sink *sink, int error)
+static void sink_fail(struct sink *sink, int error)
 {
-    scoped_lock(&transfers->lock);
-    if (sink->error == 0)
-        sink->error = error;
-}
+    int none = 0;
 
-static int sink_error(struct transfers *transfers, struct sink *sink)
-{
-    scoped_lock(&transfers->lock);
-    return sink->error;
-}
-
-/* --- bundles are text --- */
-
-static bool is_space(unsigned char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-/* How many bytes follow this first byte of a character, and between what the next one must lie, so
- * that overlong forms and surrogates are no text. */
-static bool utf8_begin(struct sink *sink, unsigned char c)
-{
-    sink->utf8_low = 0x80;
-    sink->utf8_high = 0xbf;
-    if (c < 0x80)
-        return c != 0;
-    if (c >= 0xc2 && c <= 0xdf) {
-        sink->utf8_left = 1;
-    } else if (c >= 0xe0 && c <= 0xef) {
-        sink->utf8_left = 2;
-        sink->utf8_low = c == 0xe0 ? 0xa0 : 0x80;
-        sink->utf8_high = c == 0xed ? 0x9f : 0xbf;
-    } else if (c >= 0xf0 && c <= 0xf4) {
-        sink->utf8_left = 3;
-        sink->utf8_low = c == 0xf0 ? 0x90 : 0x80;
-        sink->utf8_high = c == 0xf4 ? 0x8f : 0xbf;
-    } else {
-        return false;
-    }
-    return true;
-}
-
-/* A page that a proxy put in the way begins with "<", whatever its type says. */
-static bool sink_takes_text(struct sink *sink, const unsigned char *bytes, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = bytes[i];
-
-        if (sink->utf8_left > 0) {
-            if (c < sink->utf8_low || c > sink->utf8_high)
-                return false;
-            sink->utf8_left--;
-            sink->utf8_low = 0x80;
-            sink->utf8_high = 0xbf;
-            continue;
-        }
-        if (!utf8_begin(sink, c) || (!sink->begun && c == '<'))
-            return false;
-        sink->begun = sink->begun || !is_space(c);
-    }
-    return true;
+    atomic_compare_exchange_strong(&sink->error, &none, error);
 }
 
 /* --- operations --- */
@@ -89,64 +31,94 @@ static int find_resident(struct store *store, const struct blob_key *key)
     return r == -EUCLEAN ? store_verify(store, key) : r;
 }
 
+/* Bytes of no version that anybody could name are no good beginning. */
+static int begin_partial(struct store *store, struct sink *sink)
+{
+    struct partial *partial = NULL;
+    int r = partial_begin(store, &sink->key, &partial);
+
+    if (r == 0 && partial_bytes(partial) > 0 && partial_tag(partial)[0] == '\0') {
+        partial_fail(partial);
+        partial_put(take_ptr(partial));
+        r = partial_begin(store, &sink->key, &partial);
+    }
+    if (r == 0)
+        atomic_store(&sink->partial, partial);
+    return r;
+}
+
+static int begin_sink(struct store *store, struct sink *sink)
+{
+    if (sink->key.kind != BLOB_NONE)
+        return begin_partial(store, sink);
+    sink->utf8_left = 0;
+    sink->begun = false;
+    return writer_begin(store, sink->name, sink->cap, &sink->writer);
+}
+
 static void perform_open(struct transfers *transfers, struct disk_op *op)
 {
-    struct store *store = transfers->conf.store;
     struct sink *sink = op->sink;
 
-    op->resident = find_resident(store, &sink->key) == 0;
+    op->resident = find_resident(transfers->conf.store, &sink->key) == 0;
     op->key = sink->key;
-    if (op->resident) {
+    if (!op->resident)
+        op->error = begin_sink(transfers->conf.store, sink);
+    if (op->resident || op->error < 0) {
         free(sink);
         return;
     }
-    /* A resumed bundle would have bytes that nobody looked at; and it is small. */
-    op->error = writer_begin(store, sink->name, sink->cap, !sink->bundle, &sink->writer);
-    if (op->error == 0 && writer_size(sink->writer) > 0 && writer_tag(sink->writer)[0] == '\0')
-        op->error = writer_restart(sink->writer);
-    if (op->error < 0) {
-        writer_abort(sink->writer);
-        free(sink);
-        return;
-    }
-    op->size = writer_size(sink->writer);
-    memcpy(op->tag, writer_tag(sink->writer), strlen(writer_tag(sink->writer)) + 1);
+    if (sink->partial)
+        memcpy(op->tag, partial_tag(sink->partial), strlen(partial_tag(sink->partial)) + 1);
 }
 
-static void perform_begin(struct transfers *transfers, struct disk_op *op)
+static void perform_write(struct disk_op *op)
 {
     struct sink *sink = op->sink;
-    int r = sink_error(transfers, sink);
+    int r = atomic_load(&sink->error);
 
-    if (r == 0 && op->restart) {
-        sink->utf8_left = 0;
-        sink->begun = false;
-        r = writer_size(sink->writer) > 0 ? writer_restart(sink->writer) : 0;
-    }
-    if (r == 0)
-        r = writer_set_tag(sink->writer, op->tag);
-    if (r < 0)
-        sink_fail(transfers, sink, r);
-}
-
-static void perform_block(struct transfers *transfers, struct disk_op *op)
-{
-    struct sink *sink = op->sink;
-    int r = sink_error(transfers, sink);
-
-    if (r == 0 && sink->bundle && !sink_takes_text(sink, op->bytes, op->bytes_size))
+    if (r == 0 && sink->partial)
+        r = partial_write(sink->partial, op->offset, op->bytes, op->bytes_size);
+    else if (r == 0 && sink->bundle && !sink_takes_text(sink, op->bytes, op->bytes_size))
         r = -EPROTO;
-    if (r == 0)
+    else if (r == 0)
         r = writer_write(sink->writer, op->bytes, op->bytes_size);
     if (r < 0)
-        sink_fail(transfers, sink, r);
+        sink_fail(sink, r);
+    atomic_fetch_add(&sink->written, 1);
 }
 
-static void perform_settle(struct transfers *transfers, struct disk_op *op)
+static void perform_tag(struct disk_op *op)
 {
-    op->error = sink_error(transfers, op->sink);
-    op->size = writer_size(op->sink->writer);
-    memcpy(op->tag, writer_tag(op->sink->writer), strlen(writer_tag(op->sink->writer)) + 1);
+    int r = partial_set_tag(op->sink->partial, op->tag);
+
+    if (r < 0)
+        sink_fail(op->sink, r);
+}
+
+/* Readers may have seen bytes of a pinned version. */
+static void give_up(struct transfers *transfers, struct sink *sink)
+{
+    struct partial *partial = atomic_exchange(&sink->partial, NULL);
+
+    if (partial) {
+        bool seen = partial_tag(partial)[0] != '\0' && partial_bytes(partial) > 0;
+
+        partial_fail(partial);
+        partial_put(partial);
+        if (seen && transfers->conf.spoiled)
+            transfers->conf.spoiled(transfers->conf.spoiled_arg, &sink->key);
+    }
+    writer_abort(take_ptr(sink->writer));
+}
+
+static void perform_restart(struct transfers *transfers, struct disk_op *op)
+{
+    give_up(transfers, op->sink);
+    atomic_store(&op->sink->error, 0);
+    op->error = begin_sink(transfers->conf.store, op->sink);
+    if (op->error < 0)
+        sink_fail(op->sink, op->error);
 }
 
 /* What the bytes must be: a key, or, where none was promised, what they turn out to be. */
@@ -156,9 +128,6 @@ static int sink_expects(struct sink *sink, struct blob_key *ret_key, bool *ret_a
     uint8_t tail[4];
 
     *ret_any = false;
-    *ret_key = sink->key;
-    if (sink->key.kind != BLOB_NONE)
-        return 0;
     if (sink->exact && writer_size(sink->writer) != sink->cap)
         return -EBADMSG;
     if (sink->md5[0])
@@ -172,31 +141,44 @@ static int sink_expects(struct sink *sink, struct blob_key *ret_key, bool *ret_a
     return 0;
 }
 
+static int commit_writer(struct sink *sink, struct blob_key *ret_key)
+{
+    struct blob_key expected;
+    bool any = false;
+    int r = sink_expects(sink, &expected, &any);
+
+    if (r == 0)
+        return writer_commit(take_ptr(sink->writer), any ? NULL : &expected, ret_key);
+    writer_abort(take_ptr(sink->writer));
+    return r;
+}
+
 static void perform_commit(struct transfers *transfers, struct disk_op *op)
 {
     struct sink *sink = op->sink;
-    struct blob_key expected;
-    bool any = false;
-    int r = sink_error(transfers, sink);
 
-    if (r == 0)
-        r = sink_expects(sink, &expected, &any);
-    if (r == 0)
-        r = writer_commit(sink->writer, any ? NULL : &expected, &op->key);
-    else
-        writer_abort(sink->writer);
+    op->key = sink->key;
+    op->error = atomic_load(&sink->error);
+    if (op->error == 0)
+        op->error = sink->partial ? partial_commit(sink->partial) : commit_writer(sink, &op->key);
+    if (op->error == -EBADMSG)
+        give_up(transfers, sink);
+    if (op->error != 0)
+        return;
+    partial_put(sink->partial);
     free(sink);
-    op->error = r;
 }
 
-static void perform_end(struct transfers *transfers, struct sink *sink, bool keep)
+static void perform_close(struct transfers *transfers, struct disk_op *op)
 {
-    bool sound = sink_error(transfers, sink) == 0 && !sink->bundle;
+    struct sink *sink = op->sink;
+    struct partial *partial = atomic_load(&sink->partial);
 
-    if (keep && sound && writer_size(sink->writer) > 0 && writer_tag(sink->writer)[0])
-        writer_suspend(sink->writer);
-    else
-        writer_abort(sink->writer);
+    if (partial && op->keep) {
+        partial_flush(partial);
+        partial_put(atomic_exchange(&sink->partial, NULL));
+    }
+    give_up(transfers, sink);
     free(sink);
 }
 
@@ -204,11 +186,12 @@ static void perform(struct transfers *transfers, struct disk_op *op)
 {
     switch (op->kind) {
     case DISK_OPEN: perform_open(transfers, op); break;
-    case DISK_BEGIN: perform_begin(transfers, op); break;
-    case DISK_BLOCK: perform_block(transfers, op); break;
-    case DISK_SETTLE: perform_settle(transfers, op); break;
+    case DISK_WRITE: perform_write(op); break;
+    case DISK_TAG: perform_tag(op); break;
+    case DISK_SETTLE: break;
+    case DISK_RESTART: perform_restart(transfers, op); break;
     case DISK_COMMIT: perform_commit(transfers, op); break;
-    case DISK_END: perform_end(transfers, op->sink, op->keep); break;
+    case DISK_CLOSE: perform_close(transfers, op); break;
     default: break;
     }
 }
@@ -256,16 +239,16 @@ void *disk_main(void *arg)
     struct disk_op *op;
 
     while ((op = take_op(transfers))) {
-        bool answered = op->job != NULL;
-        bool ends_sink = op->kind == DISK_END; /* the op was part of it */
+        bool answered = op->job || op->strand;
+        bool tell = op->tell;
         size_t size = op->bytes_size;
 
         perform(transfers, op);
-        if (!answered && !ends_sink) {
+        if (!answered) {
             free(op->bytes);
             free(op);
         }
-        if (put_back(transfers, answered ? op : NULL, size))
+        if (put_back(transfers, answered ? op : NULL, size) || tell)
             fetch_wake(transfers->fetch);
     }
     return NULL;

@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* Why a job always ends: every phase but RUNNING waits for exactly one thing that comes (a place,
- * an answer of the disk thread), and RUNNING is bounded by fetch.h's stall. Attempts are counted,
- * and a job that nobody waits for any more makes no other. */
+/* Why a job always ends: every phase but OPEN waits for exactly one thing that comes (a place, an
+ * answer of the disk thread, the end of its strands). OPEN has strands, each bounded by fetch.h's
+ * stall; or waits for a place or a time; or is done. Attempts are counted, and a job that nobody
+ * waits for any more makes no other.
+ *
+ * What follows when the strands are gone is decided once, by the phase: a strand that ends in
+ * RESTARTING or CLOSING changes nothing any more. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cache/scoped.h"
 #include "sync/transfer_private.h"
+
+/* From this share of the blob on, the rest is fetched too. */
+#define REST_FROM 3
 
 void job_say(struct job *job, enum attempt_end end, int error, const char *message)
 {
@@ -16,95 +23,195 @@ void job_say(struct job *job, enum attempt_end end, int error, const char *messa
     snprintf(job->message, sizeof(job->message), "%s", message);
 }
 
+static struct partial *job_partial(const struct job *job)
+{
+    return job->sink ? atomic_load(&job->sink->partial) : NULL;
+}
+
+static bool job_is_complete(const struct job *job)
+{
+    struct partial *partial = job_partial(job);
+
+    return partial && partial_bytes(partial) == job->key.size;
+}
+
 /* --- to the disk --- */
 
 void job_ask_disk(struct job *job, enum disk_kind kind)
 {
     job->op = (struct disk_op){.kind = kind, .sink = job->sink, .job = job};
-    if (kind == DISK_COMMIT)
-        job->sink = NULL;
+    job->asked = true;
     transfers_post(job->transfers, &job->op);
 }
 
-static void job_end_sink(struct job *job, bool keep)
+/* The op that ends the sink outlives the job. Without memory for it the sink is lost, not the data. */
+static void job_close_sink(struct job *job)
 {
     struct sink *sink = take_ptr(job->sink);
+    struct disk_op *op = sink ? calloc(1, sizeof(*op)) : NULL;
+
+    if (!op)
+        return;
+    *op = (struct disk_op){
+        .kind = DISK_CLOSE,
+        .sink = sink,
+        .keep = job->attempt.end != ATTEMPT_CORRUPT && job->attempt.end != ATTEMPT_REFUSED,
+    };
+    transfers_post(job->transfers, op);
+}
+
+static int job_new_sink(struct job *job)
+{
+    struct sink *sink = calloc(1, sizeof(*sink));
 
     if (!sink)
+        return -ENOMEM;
+    memcpy(sink->name, job->name, sizeof(sink->name));
+    memcpy(sink->md5, job->md5, sizeof(sink->md5));
+    sink->key = job->key;
+    sink->cap = job->limit;
+    sink->exact = job->exact;
+    sink->bundle = job->bundle;
+    job->sink = sink;
+    return 0;
+}
+
+void job_start(struct job *job)
+{
+    if (job_new_sink(job) < 0) {
+        job_say(job, ATTEMPT_LOCAL, -ENOMEM, "no memory");
+        job_end(job, -ENOMEM);
         return;
-    sink->last = (struct disk_op){.kind = DISK_END, .sink = sink, .keep = keep};
-    transfers_post(job->transfers, &sink->last);
+    }
+    job->transfers->busy++;
+    job->progress_ms = transfers_now_ms();
+    job->phase = JOB_OPENING;
+    job_ask_disk(job, DISK_OPEN);
+}
+
+/* --- the end --- */
+
+static void job_cancel_strands(struct job *job)
+{
+    struct strand *strand = job->strands;
+
+    while (strand) {
+        if (strand->exchange) {
+            strand_cancel(strand); /* which may take it out of the list */
+            strand = job->strands;
+        } else {
+            strand = strand->next;
+        }
+    }
+}
+
+void job_end(struct job *job, int error)
+{
+    if (job->phase == JOB_CLOSING)
+        return;
+    job->phase = JOB_CLOSING;
+    if (!job->document && job->waiters)
+        transfers_note_end(job->transfers, job, error);
+    waiters_end(job, error, job->message);
+    job_cancel_strands(job);
+}
+
+static void job_bury(struct job *job)
+{
+    struct job **at = &job->transfers->jobs;
+
+    while (*at != job)
+        at = &(*at)->next;
+    *at = job->next;
+    job_close_sink(job);
+    job_free(job);
 }
 
 /* --- what next --- */
 
-static void job_requeue(struct job *job, uint32_t wait_ms)
+static void job_forget_version(struct job *job)
 {
-    job->transfers->busy--;
-    job->phase = JOB_QUEUED;
-    job->not_before_ms = transfers_now_ms() + wait_ms;
-}
-
-static void job_from_zero(struct job *job)
-{
-    job->offset = 0;
     job->tag[0] = '\0';
 }
 
-static void job_give_up(struct job *job)
+void job_restart(struct job *job)
 {
-    bool keep = job->attempt.end != ATTEMPT_CORRUPT && job->attempt.end != ATTEMPT_REFUSED;
+    job_forget_version(job);
+    job->phase = JOB_RESTARTING;
+    job_cancel_strands(job);
+}
 
-    job_end_sink(job, keep);
-    job_end(job, job->error);
+static void job_apply(struct job *job, const struct retry *retry)
+{
+    bool stream = job->no_ranges || job->key.kind == BLOB_NONE;
+
+    switch (retry->action) {
+    case RETRY_NEXT_URL:
+        job->url++;
+        job->tries = 0;
+        break;
+    case RETRY_RESTART:
+        job->no_cache = job->no_cache || job->attempt.end == ATTEMPT_CORRUPT;
+        stream = true;
+        break;
+    case RETRY_SAME: break;
+    case RETRY_GIVE_UP:
+    default: job_end(job, job->error); return;
+    }
+    job->not_before_ms = transfers_now_ms() + retry->wait_ms;
+    if (stream && !job->document)
+        job_restart(job);
+}
+
+static enum patience job_patience(const struct job *job)
+{
+    if (job->document || job_priority(job) != WANT_DEMAND)
+        return PATIENCE_SOME;
+    return atomic_load(&job->transfers->away) ? PATIENCE_NONE : PATIENCE_ENDLESS;
 }
 
 /* Each kind of trouble has its own count: a broken connection is no excuse for wrong bytes. */
-void job_judge(struct job *job)
+static void job_retry(struct job *job)
 {
     struct transfers *transfers = job->transfers;
     struct retry retry;
 
-    if (job->attempt.end == ATTEMPT_OK) {
-        job_end(job, 0);
-        return;
-    }
-    if (!job->waiters) {
-        job_give_up(job);
-        return;
-    }
-    if (job->attempt.end == ATTEMPT_STATUS && job->status == 401 && !job->token_renewed) {
-        job->token_renewed = true;
-        if (transfers_renew_token(transfers, job->token_version)) {
-            job->tries--;
-            job_requeue(job, 0);
-            return;
-        }
-    }
     job->attempt.number = job->attempt.end == ATTEMPT_MISFIT    ? ++job->misfits
                           : job->attempt.end == ATTEMPT_CORRUPT ? ++job->corruptions
-                                                                : job->tries;
+                                                                : ++job->tries;
     job->attempt.another_url = job->urls[job->url + 1] != NULL;
+    job->attempt.patience = job_patience(job);
     transfers->random = transfers->random * 1664525u + 1013904223u;
     retry = retry_decide(&job->attempt, transfers->random);
-    switch (retry.action) {
-    case RETRY_NEXT_URL:
-        job->url++;
-        job->tries = 0;
-        job_from_zero(job);
-        break;
-    case RETRY_RESTART:
-        job->no_cache = job->no_cache || job->attempt.end == ATTEMPT_CORRUPT;
-        job_from_zero(job);
-        break;
-    case RETRY_SAME: break;
-    case RETRY_GIVE_UP:
-    default: job_give_up(job); return;
-    }
-    job_requeue(job, retry.wait_ms);
+    job_apply(job, &retry);
 }
 
-/* --- what the disk says --- */
+/* A 401 may only mean that somebody has logged in anew since. */
+static bool job_renews_token(struct job *job, const struct strand *strand)
+{
+    if (strand->attempt.end != ATTEMPT_STATUS || strand->status != 401 || job->token_renewed)
+        return false;
+    job->token_renewed = true;
+    return transfers_renew_token(job->transfers, strand->token_version);
+}
+
+static void job_came(struct job *job)
+{
+    struct partial *partial = job_partial(job);
+
+    job->tries = 0;
+    atomic_store(&job->transfers->away, false);
+    transfers_progress(job->transfers, job);
+    if (job->document) {
+        job_end(job, 0);
+    } else if (job->key.kind == BLOB_NONE) {
+        job->transfers->busy++;
+        job->phase = JOB_COMMITTING;
+        job_ask_disk(job, DISK_COMMIT);
+    } else if (partial && partial_bytes(partial) >= job->key.size / REST_FROM) {
+        job->rest = true;
+    }
+}
 
 /* The sink's own complaint is better than what the network made of it. */
 static void job_blame_disk(struct job *job, int error)
@@ -126,109 +233,135 @@ static void job_blame_disk(struct job *job, int error)
     }
 }
 
+void job_judge(struct job *job, const struct strand *strand)
+{
+    int error = job->sink ? atomic_load(&job->sink->error) : 0;
+
+    job->planned = false;
+    if (strand->brought >= PARTIAL_BLOCK)
+        job->tries = 0;
+    if (job->phase != JOB_OPEN || strand->drop)
+        return;
+    if (error == 0 && strand->attempt.end == ATTEMPT_OK) {
+        job_came(job);
+        return;
+    }
+    job->attempt = strand->attempt;
+    job->status = strand->status;
+    job_say(job, strand->attempt.end, strand->error, strand->message);
+    if (error < 0)
+        job_blame_disk(job, error);
+    if (!job->waiters && !job->rest) {
+        job_end(job, job->error);
+    } else if (job_renews_token(job, strand)) {
+        job->not_before_ms = 0;
+    } else if (job->no_ranges && strand->ranged && strand->attempt.end == ATTEMPT_MISFIT) {
+        job->not_before_ms = 0; /* no failure: now we know what this source can do */
+        job_restart(job);
+    } else {
+        job_retry(job);
+    }
+}
+
+/* --- what the disk says --- */
+
 static void job_opened(struct job *job)
 {
+    job->transfers->busy--;
+    job->planned = false;
+    transfers_progress(job->transfers, job); /* it may have read much */
+    if (job->phase != JOB_OPENING) {         /* closing meanwhile */
+        if (job->op.resident || job->op.error < 0)
+            job->sink = NULL;
+        return;
+    }
     if (job->op.resident || job->op.error < 0)
         job->sink = NULL;
     if (job->op.resident) {
         job_end(job, 0);
-        return;
+    } else if (job->op.error < 0) {
+        job_blame_disk(job, job->op.error);
+        job_end(job, job->op.error);
+    } else {
+        memcpy(job->tag, job->op.tag, sizeof(job->tag));
+        job->phase = JOB_OPEN;
     }
+}
+
+static void job_restarted(struct job *job)
+{
+    if (job->phase != JOB_RESTARTING)
+        return;
     if (job->op.error < 0) {
         job_blame_disk(job, job->op.error);
-        job_give_up(job);
+        job_end(job, job->op.error);
         return;
     }
-    if (!job->waiters) {
-        job_say(job, ATTEMPT_STOPPED, -ECANCELED, "stopped");
-        job_give_up(job);
-        return;
-    }
-    job->offset = job->op.size;
-    memcpy(job->tag, job->op.tag, sizeof(job->tag));
-    if (job->offset > 0 && job->key.kind != BLOB_NONE && job->offset == job->key.size) {
-        job->phase = JOB_COMMITTING;
+    job->phase = JOB_OPEN;
+    job->planned = false;
+}
+
+static void job_committed(struct job *job)
+{
+    int error = job->op.error;
+
+    if (error == -EINPROGRESS) {
+        transfers_progress(job->transfers, job);
         job_ask_disk(job, DISK_COMMIT);
         return;
     }
-    job_request(job);
+    job->transfers->busy--;
+    if (error == 0)
+        job->sink = NULL;
+    if (job->phase != JOB_COMMITTING)
+        return;
+    job->phase = JOB_OPEN;
+    job->planned = false;
+    if (error == 0) {
+        job->key = job->op.key;
+        job_end(job, 0);
+    } else if (error != -EAGAIN) {
+        job_blame_disk(job, error);
+        job_retry(job);
+    }
 }
 
 void job_answered(struct job *job)
 {
-    int error = job->op.error;
-
-    switch (job->phase) {
-    case JOB_OPENING:
-        transfers_progress(job->transfers, job, 0); /* it may have read much */
-        job_opened(job);
-        break;
-    case JOB_SETTLING:
-        if (error < 0)
-            job_blame_disk(job, error);
-        job->offset = job->op.size;
-        memcpy(job->tag, job->op.tag, sizeof(job->tag));
-        if (job->tag[0] == '\0')
-            job_from_zero(job);
-        job_judge(job);
-        break;
-    case JOB_COMMITTING:
-        job->key = error == 0 ? job->op.key : job->key;
-        if (error < 0)
-            job_blame_disk(job, error);
-        job_from_zero(job);
-        job_judge(job);
-        break;
-    case JOB_QUEUED:
-    case JOB_RUNNING:
+    job->asked = false;
+    switch (job->op.kind) {
+    case DISK_OPEN: job_opened(job); break;
+    case DISK_RESTART: job_restarted(job); break;
+    case DISK_COMMIT: job_committed(job); break;
     default: break;
     }
 }
 
-static int job_new_sink(struct job *job)
+void job_step(struct job *job)
 {
-    struct sink *sink = calloc(1, sizeof(*sink));
-
-    if (!sink)
-        return -ENOMEM;
-    memcpy(sink->name, job->name, sizeof(sink->name));
-    memcpy(sink->md5, job->md5, sizeof(sink->md5));
-    sink->key = job->key;
-    sink->cap = job->key.kind == BLOB_NONE ? job->limit : job->key.size;
-    sink->exact = job->exact;
-    sink->bundle = job->bundle;
-    job->sink = sink;
-    return 0;
-}
-
-void job_start(struct job *job)
-{
-    job->transfers->busy++;
-    if (job->requests == 0) /* an attempt after a failed one is no progress */
-        job->progress_ms = transfers_now_ms();
-    if (job->document || job->sink) {
-        job_request(job);
+    waiters_serve(job);
+    if (job->asked || job->strands)
         return;
-    }
-    if (job_new_sink(job) < 0) {
-        job_say(job, ATTEMPT_LOCAL, -ENOMEM, "no memory");
-        job_give_up(job);
-        return;
-    }
-    job->phase = JOB_OPENING;
-    job_ask_disk(job, DISK_OPEN);
-}
-
-/* --- the end --- */
-
-void job_drop(struct job *job)
-{
-    if (job->phase == JOB_RUNNING) {
-        job_say(job, ATTEMPT_STOPPED, -ECANCELED, "stopped");
-        fetch_cancel(job->exchange); /* which leaves it SETTLING; a document has ended */
-    } else if (job->phase == JOB_QUEUED) {
-        job_end_sink(job, true);
-        job->transfers->busy++; /* it holds no place, and job_end gives one back */
-        job_end(job, -ECANCELED);
+    switch (job->phase) {
+    case JOB_CLOSING: job_bury(job); break;
+    case JOB_RESTARTING: job_ask_disk(job, DISK_RESTART); break;
+    case JOB_OPEN:
+        if (job_is_complete(job)) {
+            job->transfers->busy++;
+            job->phase = JOB_COMMITTING;
+            job_ask_disk(job, DISK_COMMIT);
+        } else if (!job->waiters && !job->rest) {
+            job_say(job, ATTEMPT_STOPPED, -ECANCELED, "stopped");
+            job_end(job, -ECANCELED);
+            job_bury(job);
+        }
+        break;
+    case JOB_QUEUED:
+        if (!job->waiters && !job->rest)
+            job_bury(job);
+        break;
+    case JOB_OPENING:
+    case JOB_COMMITTING:
+    default: break;
     }
 }

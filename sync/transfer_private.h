@@ -2,67 +2,63 @@
 /* transfer_private.h - what the files of the transfer engine share.
  *
  *     transfer_want.c    wants in
- *     transfer.c         results out; the network thread's round: queue, places, deadlines
- *     transfer_job.c     one blob from want to result: attempts, URLs, what to do next
- *     transfer_request.c one attempt: request, head, body, end
+ *     transfer.c         the network thread's round: who comes next, places, deadlines
+ *     transfer_waiter.c  those who wait, and how they are told
+ *     transfer_job.c     one blob from want to result: opening, what next, committing
+ *     transfer_plan.c    which bytes of a job to ask for, and how urgently
+ *     transfer_span.c    the same as arithmetic (pure)
+ *     transfer_strand.c  one request: its beginning and its end
+ *     transfer_body.c    what its answer brings
  *     transfer_answer.c  what an answer's head must look like (pure)
  *     transfer_memory.c  the token, and what failed lately
  *     transfer_disk.c    the disk thread: writing, hashing, committing
+ *     transfer_text.c    is a bundle text?
  *
- * Who owns what. A job belongs to the network thread, a sink to the disk thread. They meet in
- * disk_op: the network thread posts one, the disk thread performs them in order and hands those
- * that carry a job back as the answer. A job waits for at most one answer at a time, which is why
- * its op can live inside it, and why asking never fails for want of memory. After the op that ends
- * a sink has been posted, the network thread no longer knows that sink.
+ * Who owns what. Jobs and strands belong to the network thread, a sink to the disk thread. They meet
+ * in disk_op: the network thread posts one, the disk thread performs them in order and hands those
+ * that want an answer back. A job, and each strand, waits for at most one answer at a time, which is
+ * why its op can live inside it, and why asking never fails for want of memory. After the op that
+ * ends a sink has been posted, the network thread no longer knows that sink. The partial in a sink is
+ * asked from both threads: its questions are for any (partial.h).
  *
- *     QUEUED -> OPENING -> RUNNING -> COMMITTING -> gone
- *        ^                    |           |
- *        |                 SETTLING       |  other bytes than promised
- *        +--------------------+-----------+ */
+ *     QUEUED -> OPENING -> OPEN <-> COMMITTING
+ *                           | ^         |
+ *                           v |         |
+ *                       RESTARTING <----+        other bytes than promised
+ *
+ * and from each of them to CLOSING, in which a job only waits to be let go. */
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 
+#include "cache/partial.h"
 #include "cache/writer.h"
 #include "sync/fetch.h"
 #include "sync/retry.h"
 #include "sync/transfer.h"
+#include "sync/transfer_span.h"
 
 #define JOB_NAME_SIZE 80
-#define BLOCK_SIZE ((size_t)256 << 10)
+#define PIECE_SIZE ((size_t)256 << 10)
 #define QUEUE_HIGH ((size_t)8 << 20) /* bytes on the way to the disk that pause an exchange */
 #define QUEUE_LOW ((size_t)4 << 20)
+#define STRANDS_MAX 6U
+#define SPAN_MAX ((uint64_t)8 << 20) /* of one request for wanted bytes; the rest has no limit */
 
 /* --- disk --- */
 
 enum disk_kind {
-    DISK_OPEN,   /* is it there already? else begin or resume. Answered */
-    DISK_BEGIN,  /* an answer's head came: its tag, and whether it starts from byte 0 */
-    DISK_BLOCK,  /* bytes */
-    DISK_SETTLE, /* how much is there now? Answered */
-    DISK_COMMIT, /* ends the sink. Answered */
-    DISK_END,    /* ends the sink: keep for a resume, or remove */
+    DISK_OPEN,    /* is it there already? else begin or resume. Answered */
+    DISK_WRITE,   /* bytes */
+    DISK_TAG,     /* what they are of: the ETag */
+    DISK_SETTLE,  /* all before it is done. Answered */
+    DISK_RESTART, /* what came so far is given up. Answered */
+    DISK_COMMIT,  /* Answered; -EINPROGRESS: ask again; otherwise ends the sink, but for -EAGAIN */
+    DISK_CLOSE,   /* ends the sink: the bytes so far are kept, or given up */
 };
 
-struct sink;
-
-struct disk_op {
-    struct disk_op *next;
-    enum disk_kind kind;
-    struct sink *sink;
-    struct job *job; /* who is told; NULL: nobody, the op is freed */
-    void *bytes;     /* of DISK_BLOCK; malloc'd */
-    size_t bytes_size;
-    bool restart; /* of DISK_BEGIN */
-    bool keep;    /* of DISK_END */
-    /* the answer; tag also for DISK_BEGIN */
-    int error;
-    bool resident;
-    uint64_t size;
-    char tag[WRITER_TAG_SIZE];
-    struct blob_key key;
-};
-
+/* What bytes go to: a partial, or, where only they tell their key, a writer. */
 struct sink {
     char name[JOB_NAME_SIZE];
     struct blob_key key; /* BLOB_NONE: named by its bytes */
@@ -70,16 +66,37 @@ struct sink {
     uint64_t cap;
     bool exact; /* cap is the size */
     bool bundle;
+    struct partial *_Atomic partial; /* of a known key; changed by the disk thread alone */
     struct writer *writer;
     unsigned utf8_left; /* continuation bytes that must follow */
     unsigned utf8_low;  /* least value of the next one */
     unsigned utf8_high;
-    bool begun;          /* something other than white space came */
-    int error;           /* the first one; guarded by the transfers' lock */
-    struct disk_op last; /* its DISK_END */
+    bool begun;               /* something other than white space came */
+    _Atomic int error;        /* the first one */
+    _Atomic unsigned written; /* how many pieces, ever */
+};
+
+struct disk_op {
+    struct disk_op *next;
+    enum disk_kind kind;
+    struct sink *sink;
+    struct job *job;       /* who is told; NULL: nobody, the op is freed */
+    struct strand *strand; /* of DISK_SETTLE */
+    void *bytes;           /* of DISK_WRITE; malloc'd */
+    size_t bytes_size;
+    uint64_t offset;
+    bool tell; /* of DISK_WRITE: somebody waits for these bytes */
+    bool keep; /* of DISK_CLOSE */
+    int error; /* the answer, like the rest */
+    bool resident;
+    char tag[PARTIAL_TAG_SIZE]; /* also of DISK_TAG */
+    struct blob_key key;
 };
 
 void *disk_main(void *transfers);
+
+/* transfer_text.c: is it text? False: it is not. */
+bool sink_takes_text(struct sink *sink, const unsigned char *bytes, size_t size);
 
 /* --- jobs: the network thread's alone --- */
 
@@ -89,20 +106,52 @@ struct waiter {
     get_done got; /* one of the two */
     void *arg;
     int64_t submitted_ms;
+    enum want_priority priority;
+    uint64_t offset;
+    uint64_t size; /* 0: the whole blob */
+};
+
+/* One request. Its blocks are coming while it is in the job's list. */
+struct strand {
+    struct strand *next;
+    struct job *job;
+    struct fetch_exchange *exchange; /* NULL: ended, and settling */
+    enum want_priority priority;
+    bool ranged;
+    uint64_t from;
+    uint64_t at; /* the next byte that is to come; behind it, not all need be written yet */
+    uint64_t to; /* where it may stop; of bytes without a size UINT64_MAX */
+    bool full;   /* paused since the disk is behind */
+    bool held;   /* paused since demand is waiting */
+    bool counts; /* the body is one we want */
+    bool drop;   /* to be cancelled: not from inside a callback */
+    bool done;   /* it has brought what it was for */
+    uint64_t brought;
+    uint64_t counted; /* of it, as progress */
+    uint64_t skipped; /* bytes of a body that we do not want */
+    char *piece;
+    size_t piece_size;
+    unsigned token_version;
+    struct attempt attempt; /* what came of it */
+    int error;
+    int status;
+    char message[160];
+    struct disk_op op;
 };
 
 enum job_phase {
     JOB_QUEUED,
     JOB_OPENING,
-    JOB_RUNNING,
-    JOB_SETTLING,
+    JOB_OPEN,
+    JOB_RESTARTING, /* when its strands are gone: the sink begins anew */
     JOB_COMMITTING,
+    JOB_CLOSING, /* when its strands are gone: the end. Nobody waits any more */
 };
 
 struct job {
     struct job *next;
     struct transfers *transfers;
-    char name[JOB_NAME_SIZE]; /* of the partial, and of the flight; "" for a document */
+    char name[JOB_NAME_SIZE]; /* of the flight; "" for a document */
     struct blob_key key;
     char md5[33];
     uint64_t limit;
@@ -112,32 +161,27 @@ struct job {
     bool json;
     char **urls; /* one allocation */
     struct waiter *waiters;
-    enum want_priority priority;
 
     enum job_phase phase;
+    bool rest;      /* the whole of it shall come, whoever waits */
+    bool no_ranges; /* the source sends it whole or not at all */
     int64_t not_before_ms;
     int64_t progress_ms;
     struct disk_op op;
-
-    /* the sink, as far as we were told */
-    struct sink *sink;
-    uint64_t offset;
-    char tag[WRITER_TAG_SIZE];
-
-    /* this attempt */
-    struct fetch_exchange *exchange;
-    bool paused;
-    bool counts; /* the body is one we want */
-    uint64_t received;
-    char *block;
-    size_t block_size;
-    unsigned token_version;
-    struct attempt attempt; /* what came of it */
-    int error;              /* negative errno, if we give up now */
+    bool asked;        /* op is with the disk thread */
+    bool planned;      /* nothing to ask for, until something changes */
+    unsigned served;   /* sink->written when waiters were last looked at */
+    bool looked;       /* at those that are there now */
+    struct sink *sink; /* NULL: not open, and of documents */
+    char tag[PARTIAL_TAG_SIZE];
+    struct strand *strands;
+    unsigned strand_count;
 
     /* all attempts */
+    struct attempt attempt; /* the last one that failed */
+    int error;              /* negative errno, if we give up now */
     size_t url;
-    unsigned tries; /* on this URL */
+    unsigned tries; /* on this URL, since something last came */
     unsigned misfits;
     unsigned corruptions;
     bool no_cache;
@@ -167,6 +211,7 @@ struct transfers {
     struct fetch *fetch;
     pthread_t net_thread;
     pthread_t disk_thread;
+    atomic_bool away;
 
     pthread_mutex_t lock;
     pthread_cond_t disk_work;     /* disk_first, or the end */
@@ -182,7 +227,7 @@ struct transfers {
 
     /* the network thread's */
     struct job *jobs; /* oldest first */
-    unsigned busy;    /* jobs that hold a place */
+    unsigned busy;    /* places taken: strands, and jobs that open or commit */
     struct setback *setbacks;
     int64_t progress_ms; /* of any transfer */
     uint32_t random;
@@ -193,32 +238,75 @@ struct transfers {
 
 int64_t transfers_now_ms(void);
 void transfers_post(struct transfers *transfers, struct disk_op *op);
-void transfers_progress(struct transfers *transfers, struct job *job, size_t bytes);
+void transfers_progress(struct transfers *transfers, struct job *job);
 
-/* A job that may run now does; it takes a place. */
+/* --- waiters --- */
+
+/* The most urgent of those who wait; WANT_PREFETCH if nobody does. */
+enum want_priority job_priority(const struct job *job);
+
+/* Tells those whose bytes are here. */
+void waiters_serve(struct job *job);
+
+/* Ends all of them, or those that have waited too long. error 0: the blob is there. */
+void waiters_end(struct job *job, int error, const char *message);
+void waiters_expire(struct job *job, int64_t now);
+
+/* --- jobs --- */
+
+/* Takes a place and opens the sink. */
 void job_start(struct job *job);
+
+/* Whatever can be done without a place: serve, commit, close. The job may be gone afterwards. */
+void job_step(struct job *job);
 
 /* The disk thread answered. */
 void job_answered(struct job *job);
 
-/* The place is given back, everybody is told, the job is freed. */
+/* A strand has ended and settled; it is gone. */
+void job_judge(struct job *job, const struct strand *strand);
+
+/* Gives up what it does; told to nobody who is not told yet. It is gone, or will be when the disk
+ * thread has answered. */
 void job_end(struct job *job, int error);
-
-/* Nobody waits any more: ends it now, or as soon as the disk thread answers. */
-void job_drop(struct job *job);
-
 void job_free(struct job *job);
 
-/* Notes what came of the attempt. */
 void job_say(struct job *job, enum attempt_end end, int error, const char *message);
-
-/* Makes the attempt. */
-void job_request(struct job *job);
-
-/* The attempt is over: done, again, or given up. */
-void job_judge(struct job *job);
-
 void job_ask_disk(struct job *job, enum disk_kind kind);
+
+/* What came so far is given up: other strands end, the sink begins anew. */
+void job_restart(struct job *job);
+
+/* --- what to ask for --- */
+
+struct errand {
+    struct span span;
+    enum want_priority priority;
+};
+
+/* The job's next request, if it has one to make now. */
+bool job_next_errand(const struct job *job, int64_t now, struct errand *ret_errand);
+
+/* Leisurely strands of the job stop before what demand asks for now. */
+void job_cut_short(struct job *job, const struct errand *errand);
+
+/* --- strands --- */
+
+/* Makes the request; takes a place, which it gives back when it is gone. */
+void strand_start(struct job *job, const struct errand *errand);
+void strand_cancel(struct strand *strand);
+
+/* Its bytes are written: out of the list, judged, freed. */
+void strand_settled(struct strand *strand);
+void strand_free(struct strand *strand);
+void strand_say(struct strand *strand, enum attempt_end end, int error, const char *message);
+
+/* transfer_body.c: the exchange's callbacks, and what is left over at its end. */
+int strand_head(void *arg, const struct fetch_head *head);
+int strand_body(void *arg, const void *data, size_t size);
+int strand_flush(struct strand *strand);
+
+/* --- memory --- */
 
 /* A token other than the one of that version? NULL for none. */
 const char *transfers_token(struct transfers *transfers);
@@ -238,6 +326,8 @@ struct answer_rules {
     uint64_t limit;
     bool exact;
     uint64_t offset;
+    bool ranged;     /* a range was asked for */
+    const char *tag; /* the ETag that ranges are pinned to, "" for none yet */
     bool bundle;
     bool document;
     bool json;
@@ -246,6 +336,8 @@ struct answer_rules {
 
 struct answer_verdict {
     enum attempt_end end; /* ATTEMPT_OK: take the body; ATTEMPT_STATUS: read past it */
+    bool whole;           /* the body begins at 0, though a range was asked for */
+    bool unpinned;        /* a range, but of what version nobody can tell */
     int error;
     char message[160];
 };

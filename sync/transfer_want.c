@@ -75,9 +75,8 @@ static struct job *job_new(struct transfers *transfers, const char *const *urls,
 
 void job_free(struct job *job)
 {
-    free(job->waiters); /* the one of a job that was never accepted */
+    free(job->waiters); /* the one of a job that joined another, or was never accepted */
     free(job->urls);
-    free(job->block);
     free(job->text);
     free(job);
 }
@@ -116,7 +115,11 @@ int transfers_want(struct transfers *transfers, const struct want *want, want_do
     job->limit = want->limit;
     job->exact = want->exact;
     job->bundle = want->bundle;
-    job->priority = want->priority;
+    job->rest = want->rest && want->key.kind != BLOB_NONE;
+    job->no_ranges = want->bundle; /* may come compressed, and is small */
+    job->waiters->priority = want->priority;
+    job->waiters->offset = want->size > 0 ? want->offset : 0;
+    job->waiters->size = want->key.kind != BLOB_NONE ? want->size : 0;
     if (want->key.kind == BLOB_NONE && want->md5)
         snprintf(job->md5, sizeof(job->md5), "%s", want->md5);
     if (name_job(job) < 0) {
@@ -137,7 +140,8 @@ int transfers_get(struct transfers *transfers, const char *url, bool json, uint6
     job->document = true;
     job->json = json;
     job->limit = limit;
-    job->priority = WANT_DEMAND;
+    job->waiters->priority = WANT_DEMAND;
+    job->phase = JOB_OPEN;
     return submit(transfers, job);
 }
 

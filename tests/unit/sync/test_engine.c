@@ -580,7 +580,7 @@ static void orphans_go_at_the_first_refresh_after_a_start(void **state)
     sync_orders(f, "one");
     close_engine(f);
     assert_int_equal(store_open(f->root, STORE_WRITER, &f->store), 0);
-    assert_int_equal(writer_begin(f->store, "orphan", 100, false, &writer), 0);
+    assert_int_equal(writer_begin(f->store, "orphan", 100, &writer), 0);
     assert_int_equal(writer_write(writer, "orphan", 6), 0);
     assert_int_equal(writer_commit(writer, NULL, &key), 0);
     store_close(take_ptr(f->store));
@@ -718,7 +718,7 @@ static void on_landed(void *arg, const struct want_result *result)
 static int want_and_wait(struct fixture *f, const struct blob_key *key)
 {
     struct landed landed = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-    int r = engine_want(f->engine, key, on_landed, &landed);
+    int r = engine_want(f->engine, key, 0, key->size, on_landed, &landed);
 
     if (r < 0)
         return r;

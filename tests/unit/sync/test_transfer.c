@@ -15,8 +15,8 @@
 
 #include <cmocka.h>
 
+#include "cache/partial.h"
 #include "cache/scoped.h"
-#include "cache/writer.h"
 #include "tests/unit/support/http_server.h"
 #include "tests/unit/support/tempdir.h"
 
@@ -531,14 +531,12 @@ static void a_whole_partial_needs_no_request(void **state)
 {
     struct fixture *f = *state;
     struct blob_key key = key_of(CONTENT, SIZE);
-    char name[BLOB_KEY_TEXT_SIZE];
-    struct writer *writer;
+    struct partial *partial;
 
-    blob_key_format(&key, name);
-    assert_int_equal(writer_begin(f->store, name, SIZE, false, &writer), 0);
-    assert_int_equal(writer_set_tag(writer, "\"v1\""), 0);
-    assert_int_equal(writer_write(writer, CONTENT, SIZE), 0);
-    writer_suspend(writer);
+    assert_int_equal(partial_begin(f->store, &key, &partial), 0);
+    assert_int_equal(partial_set_tag(partial, "\"v1\""), 0);
+    assert_int_equal(partial_write(partial, 0, CONTENT, SIZE), 0);
+    partial_put(partial);
     assert_int_equal(fetch(f, &(struct wish){.path = "/t"}), 0);
     assert_int_equal(http_server_count(f->server, NULL), 0);
     assert_true(holds(f, CONTENT));

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* What a job asks for next. Why nothing comes twice: a block is coming as long as the strand that
+ * asked for it is in the list, and it stays there until its bytes are written.
+ *
+ * But for demand, what a leisurely strand will bring some time is not coming: it is asked for anew,
+ * and strand_start cuts the other one short before it. */
+#include <string.h>
+
+#include "sync/transfer_private.h"
+
+/* So near before what is wanted, a running strand is as quick as a new request. */
+#define NEAR_BYTES ((uint64_t)2 << 20)
+
+struct view {
+    const struct job *job;
+    bool urgent;
+};
+
+static uint64_t filled(void *arg, uint32_t block)
+{
+    const struct view *view = arg;
+
+    return partial_filled(atomic_load(&view->job->sink->partial), block);
+}
+
+static bool coming(void *arg, uint32_t block)
+{
+    const struct view *view = arg;
+    uint64_t begin = (uint64_t)block * PARTIAL_BLOCK;
+
+    for (const struct strand *strand = view->job->strands; strand; strand = strand->next) {
+        uint64_t from = strand->from / PARTIAL_BLOCK * PARTIAL_BLOCK;
+        bool leisurely = view->urgent && strand->priority <= WANT_STAGE;
+
+        if (begin >= from && begin < strand->to && (!leisurely || begin < strand->at + NEAR_BYTES))
+            return true;
+    }
+    return false;
+}
+
+static bool find_span(const struct job *job, bool urgent, const struct span *wanted, uint64_t most,
+                      struct span *ret_span)
+{
+    struct view view = {.job = job, .urgent = urgent};
+    const struct span_map map = {
+        .size = job->key.size,
+        .block = PARTIAL_BLOCK,
+        .filled = filled,
+        .coming = coming,
+        .arg = &view,
+    };
+
+    return span_next(&map, wanted->from, wanted->to, most, ret_span);
+}
+
+/* Of a known key: what those who wait want, most urgent first, then the rest. */
+static bool next_blocks(const struct job *job, struct errand *ret_errand)
+{
+    const struct span all = {0, job->key.size};
+    bool found = false;
+
+    for (const struct waiter *waiter = job->waiters; waiter; waiter = waiter->next) {
+        struct span wanted = {waiter->offset, waiter->offset + waiter->size};
+        bool whole = waiter->size == 0;
+        struct span span;
+
+        if ((found && waiter->priority <= ret_errand->priority) ||
+            !find_span(job, waiter->priority == WANT_DEMAND && !whole, whole ? &all : &wanted,
+                       whole ? UINT64_MAX : SPAN_MAX, &span))
+            continue;
+        *ret_errand = (struct errand){span, waiter->priority};
+        found = true;
+    }
+    if (!found && job->rest && find_span(job, false, &all, UINT64_MAX, &ret_errand->span)) {
+        ret_errand->priority = WANT_PREFETCH;
+        found = true;
+    }
+    return found;
+}
+
+/* One stream from the beginning: documents, bytes without a key, sources without ranges. */
+static bool next_stream(const struct job *job, struct errand *ret_errand)
+{
+    if (job->strands)
+        return false;
+    *ret_errand = (struct errand){
+        .span = {0, job->key.kind == BLOB_NONE ? UINT64_MAX : job->key.size},
+        .priority = job_priority(job),
+    };
+    return true;
+}
+
+bool job_next_errand(const struct job *job, int64_t now, struct errand *ret_errand)
+{
+    if (job->phase != JOB_OPEN || job->not_before_ms > now || job->strand_count >= STRANDS_MAX ||
+        (!job->waiters && !job->rest))
+        return false;
+    if (job->document || job->key.kind == BLOB_NONE || job->no_ranges)
+        return next_stream(job, ret_errand);
+    return next_blocks(job, ret_errand);
+}
+
+void job_cut_short(struct job *job, const struct errand *errand)
+{
+    for (struct strand *strand = job->strands; strand; strand = strand->next) {
+        if (errand->priority == WANT_DEMAND && strand->exchange && strand->priority <= WANT_STAGE &&
+            errand->span.from >= strand->at + NEAR_BYTES && errand->span.from < strand->to)
+            strand->to = errand->span.from; /* of the blocks behind it nobody takes care now */
+    }
+}
