@@ -2,6 +2,9 @@
 /* open never fetches; only read may. A read of bytes that are not here is parked: its request waits
  * in the provider's callback and no thread waits with it.
  *
+ * A file that was read from a partial stays with it to its end. If that turns out to have been wrong,
+ * every later read of this file fails: it has told something false, and must not go on as if not.
+ *
  * A parked request is answered exactly once, by whoever moves its state away from PARKED:
  *
  *     ARMING --interrupt--> EARLY     interrupted while being parked: the parking thread answers
@@ -23,6 +26,7 @@
 
 #include "cache/scoped.h"
 #include "fs/mount_private.h"
+#include "fs/pattern.h"
 
 struct open_file {
     struct inode_open open; /* first: the table hands it back as such */
@@ -30,6 +34,9 @@ struct open_file {
     struct blob_key key;
     const char *bytes; /* of a text, which the open keeps; NULL for a blob */
     _Atomic int fd;    /* on the blob; -1 until it is resident. Set once */
+    pthread_mutex_t lock;
+    struct partial *partial; /* lock; what it was read from, NULL if from none */
+    struct pattern pattern;  /* lock */
 };
 
 static struct open_file *handle_of(const struct fuse_file_info *info)
@@ -63,6 +70,8 @@ static void file_free(struct open_file *file)
 
     if (fd >= 0)
         close(fd);
+    partial_put(file->partial);
+    pthread_mutex_destroy(&file->lock);
     inode_close(file->mount->table, &file->open);
     atomic_fetch_sub(&file->mount->open_files, 1);
     free(file);
@@ -94,6 +103,7 @@ static int file_new(struct mount *mount, fuse_ino_t nodeid, struct open_file **r
     file->key = facts.key;
     file->bytes = facts.bytes;
     atomic_init(&file->fd, -1);
+    pthread_mutex_init(&file->lock, NULL);
     atomic_fetch_add(&mount->open_files, 1);
     if (facts.type == INODE_DIR)
         r = -EISDIR;
@@ -159,18 +169,83 @@ static int read_fully(int fd, char *buffer, size_t size, off_t offset)
     return 0;
 }
 
-static void reply_bytes(fuse_req_t req, struct open_file *file, int fd, size_t size, off_t offset)
-{
-    const size_t due = bytes_due(file, size, offset);
-    scoped_free char *buffer = malloc(due ? due : 1);
+/* --- bytes of a blob that is not complete --- */
 
-    if (!buffer || read_fully(fd, buffer, due, offset) < 0) {
-        fuse_reply_err(req, EIO); /* our lack of memory is no business of the reader's */
-        return;
+static struct partial *file_partial(struct open_file *file)
+{
+    scoped_lock(&file->lock);
+    return file->partial ? partial_ref(file->partial) : NULL;
+}
+
+/* From now on the file is read from this one. Two readers may race: they found the same. */
+static void file_stay_with(struct open_file *file, struct partial *partial)
+{
+    scoped_lock(&file->lock);
+    if (!file->partial)
+        file->partial = partial_ref(partial);
+}
+
+static int read_found(struct open_file *file, char *buffer, size_t size, off_t offset)
+{
+    const struct provider *provider = &file->mount->conf.provider;
+    scoped(partial_putp) struct partial *partial = NULL;
+    int r;
+
+    r = provider->find(provider->arg, &file->key, &partial);
+    if (r == 0)
+        r = partial_read(partial, buffer, size, (uint64_t)offset);
+    if (r == 0)
+        file_stay_with(file, partial);
+    return r == -ENOENT || r == -EBADMSG ? -EAGAIN : r;
+}
+
+/* -EAGAIN: not here. */
+static int read_now(struct open_file *file, char *buffer, size_t size, off_t offset)
+{
+    scoped(partial_putp) struct partial *partial = file_partial(file);
+    int fd;
+
+    if (size == 0) /* at the end: of what, need not be known */
+        return 0;
+
+    if (partial)
+        return partial_read(partial, buffer, size, (uint64_t)offset);
+    fd = file_fd(file);
+    if (fd >= 0)
+        return read_fully(fd, buffer, size, offset);
+    return fd == -ENOENT ? read_found(file, buffer, size, offset) : fd;
+}
+
+static void look_ahead(struct open_file *file, size_t size, off_t offset)
+{
+    const struct provider *provider = &file->mount->conf.provider;
+    struct pattern_advice advice;
+
+    {
+        scoped_lock(&file->lock);
+        pattern_note(&file->pattern, (uint64_t)offset, size, file->key.size, &advice);
+    }
+    if (advice.size > 0)
+        provider->ahead(provider->arg, &file->key, advice.offset, advice.size, advice.rest);
+}
+
+/* Answers, unless the bytes are not here: -EAGAIN. Our lack of memory is no business of the
+ * reader's. */
+static int answer(fuse_req_t req, struct open_file *file, size_t due, off_t offset)
+{
+    scoped_free char *buffer = malloc(due ? due : 1);
+    const int r = buffer ? read_now(file, buffer, due, offset) : -EIO;
+
+    if (r == -EAGAIN)
+        return r;
+    if (r < 0) {
+        fuse_reply_err(req, EIO);
+        return 0;
     }
     atomic_fetch_add(&file->mount->reads, 1);
     atomic_fetch_add(&file->mount->bytes_read, due);
     fuse_reply_buf(req, buffer, due);
+    return 0;
 }
 
 /* --- parked requests --- */
@@ -187,9 +262,12 @@ struct parked {
     fuse_req_t req;
     struct mount *mount;
     struct open_file *file;
-    size_t size;
+    size_t due;
     off_t offset;
+    unsigned rounds; /* bytes may have gone again by the time we are told that they are here */
 };
+
+#define ROUNDS_MAX 3
 
 static bool move(struct parked *parked, enum parked_state from, enum parked_state to)
 {
@@ -204,37 +282,41 @@ static void on_interrupt(fuse_req_t req, void *arg)
         fuse_reply_err(req, EINTR);
 }
 
+static void park(fuse_req_t req, struct open_file *file, size_t due, off_t offset, unsigned rounds);
+
 static void on_bytes(void *arg, int error)
 {
     struct parked *parked = arg;
-    int fd;
 
     if (move(parked, PARKED, TAKEN)) {
         fuse_req_interrupt_func(parked->req, NULL, NULL);
-        fd = error ? error : file_fd(parked->file);
-        if (fd >= 0)
-            reply_bytes(parked->req, parked->file, fd, parked->size, parked->offset);
-        else
-            fuse_reply_err(parked->req, fd == -ENOENT ? EIO : -fd);
+        if (error < 0)
+            fuse_reply_err(parked->req, -error);
+        else if (answer(parked->req, parked->file, parked->due, parked->offset) == -EAGAIN)
+            park(parked->req, parked->file, parked->due, parked->offset, parked->rounds + 1);
     }
     atomic_fetch_sub(&parked->mount->parked_reads, 1);
     free(parked);
 }
 
-static void park(fuse_req_t req, struct open_file *file, size_t size, off_t offset)
+static void park(fuse_req_t req, struct open_file *file, size_t due, off_t offset, unsigned rounds)
 {
     const struct provider *provider = &file->mount->conf.provider;
     const struct blob_key key =
         file->key; /* the file may be released once the read is interrupted */
-    struct parked *parked = calloc(1, sizeof(*parked));
+    struct parked *parked = rounds < ROUNDS_MAX ? calloc(1, sizeof(*parked)) : NULL;
     int r;
 
     if (!parked) {
         fuse_reply_err(req, EIO);
         return;
     }
-    *parked = (struct parked){
-        .req = req, .mount = file->mount, .file = file, .size = size, .offset = offset};
+    *parked = (struct parked){.req = req,
+                              .mount = file->mount,
+                              .file = file,
+                              .due = due,
+                              .offset = offset,
+                              .rounds = rounds};
     atomic_init(&parked->state, ARMING);
     fuse_req_interrupt_func(req, on_interrupt, parked);
     if (!move(parked, ARMING, PARKED)) {
@@ -243,7 +325,7 @@ static void park(fuse_req_t req, struct open_file *file, size_t size, off_t offs
         return;
     }
     atomic_fetch_add(&parked->mount->parked_reads, 1);
-    r = provider->want(provider->arg, &key, on_bytes, parked);
+    r = provider->want(provider->arg, &key, (uint64_t)offset, due, on_bytes, parked);
     if (r < 0)
         on_bytes(parked, r);
 }
@@ -252,19 +334,15 @@ void serve_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
                 struct fuse_file_info *info)
 {
     struct open_file *file = handle_of(info);
-    int fd;
+    const size_t due = bytes_due(file, size, offset);
 
     (void)nodeid;
     if (file->bytes) {
-        fuse_reply_buf(req, file->bytes + (bytes_due(file, size, offset) ? offset : 0),
-                       bytes_due(file, size, offset));
+        fuse_reply_buf(req, due ? file->bytes + offset : NULL, due);
         return;
     }
-    fd = file_fd(file);
-    if (fd >= 0)
-        reply_bytes(req, file, fd, size, offset);
-    else if (fd == -ENOENT)
-        park(req, file, size, offset);
-    else
-        fuse_reply_err(req, EIO);
+    if (due > 0 && atomic_load(&file->fd) < 0)
+        look_ahead(file, due, offset);
+    if (answer(req, file, due, offset) == -EAGAIN)
+        park(req, file, due, offset, 0);
 }

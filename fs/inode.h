@@ -130,10 +130,15 @@ uint64_t inode_touch_dir(struct inode_table *table, const char *path, int64_t mt
 void inode_faces(struct inode_table *table, const struct blob_key *key,
                  uint64_t ret_nodeids[static FACES]);
 
-/* Is somebody about to read this blob from the cache? found: the kernel knows the face whose open
- * needs the bytes, and nobody has it open; waiting: the lazy face is open and has no bytes yet. */
-void inode_use(struct inode_table *table, const struct blob_key *key, bool *ret_found,
-               bool *ret_waiting);
+/* What is going on with a blob; of several, the last one listed. */
+enum inode_use {
+    INODE_IDLE,
+    INODE_FOUND,  /* the kernel knows the face whose open needs the bytes: it may come any moment */
+    INODE_OPENED, /* with its bytes */
+    INODE_WAITING, /* opened without them, and not closed yet */
+};
+
+enum inode_use inode_use(struct inode_table *table, const struct blob_key *key);
 
 struct inode_census {
     uint64_t inodes;

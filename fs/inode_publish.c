@@ -64,16 +64,20 @@ void inode_faces(struct inode_table *table, const struct blob_key *key,
         ret_nodeids[i] = inode && inode->faces[i].lookups ? inode->faces[i].nodeid : 0;
 }
 
-void inode_use(struct inode_table *table, const struct blob_key *key, bool *ret_found,
-               bool *ret_waiting)
+enum inode_use inode_use(struct inode_table *table, const struct blob_key *key)
 {
     const struct identity identity = {.type = INODE_BLOB, .key = *key};
     const struct inode *inode;
 
     scoped_lock(&table->lock);
     inode = inode_find(table, &identity);
-    *ret_found = inode && inode->faces[FACE_FULL].lookups > 0 && inode->opens[FACE_FULL] == 0;
-    *ret_waiting = inode && inode->waiting > 0;
+    if (!inode)
+        return INODE_IDLE;
+    if (inode->waiting > 0)
+        return INODE_WAITING;
+    if (inode->opens[FACE_FULL] > 0 || inode->opens[FACE_LAZY] > 0)
+        return INODE_OPENED;
+    return inode->faces[FACE_FULL].lookups > 0 ? INODE_FOUND : INODE_IDLE;
 }
 
 void inode_census(struct inode_table *table, struct inode_census *ret_census)

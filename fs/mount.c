@@ -136,6 +136,8 @@ int mount_new(const struct mount_conf *conf, struct tree *tree, struct mount **r
         r = adopt_tree(mount, tree);
     if (!r)
         r = session_new(mount);
+    if (!r)
+        r = notifier_new(mount, &mount->notifier);
     if (!r && fuse_session_mount(mount->session, mount->mountpoint) < 0)
         r = -EPERM;
     if (r < 0) {
@@ -194,6 +196,7 @@ void mount_free(struct mount *mount)
         return;
     if (mount->mounted)
         fuse_session_unmount(mount->session);
+    notifier_free(mount->notifier);
     if (mount->session)
         fuse_session_destroy(mount->session);
     if (mount->table)
@@ -206,9 +209,25 @@ void mount_free(struct mount *mount)
     free(mount);
 }
 
-void mount_use(struct mount *mount, const struct blob_key *key, bool *ret_found, bool *ret_waiting)
+void mount_arrived(struct mount *mount, const struct blob_key *key)
 {
-    inode_use(mount->table, key, ret_found, ret_waiting);
+    notifier_tell(mount->notifier, TIDING_ARRIVED, key);
+}
+
+void mount_spoiled(struct mount *mount, const struct blob_key *key)
+{
+    notifier_tell(mount->notifier, TIDING_SPOILED, key);
+}
+
+enum mount_use mount_use(struct mount *mount, const struct blob_key *key)
+{
+    switch (inode_use(mount->table, key)) {
+    case INODE_FOUND: return MOUNT_FOUND;
+    case INODE_OPENED: return MOUNT_OPENED;
+    case INODE_WAITING: return MOUNT_WAITING;
+    case INODE_IDLE:
+    default: return MOUNT_IDLE;
+    }
 }
 
 void mount_facts(struct mount *mount, struct mount_facts *ret_facts)

@@ -13,7 +13,7 @@
  * requests: the kernel may make it wait for one.
  *
  * Threads: mount_run starts and ends the serving threads. mount_publish from one thread at a time;
- * mount_stop from any thread or signal handler; mount_facts and mount_use from any thread.
+ * mount_stop from any thread or signal handler; the others from any thread.
  *
  * Errors of mount_new: -ENOENT no such folder, -ENOTDIR, -ENOTEMPTY, -EBUSY something is mounted
  * there, -ENOTCONN a dead mount lies there, -ENODEV no /dev/fuse, -EACCES no access to it, -EPERM
@@ -59,8 +59,21 @@ struct mount_facts {
     bool epoch;            /* big switches by epoch, not by name */
 };
 
-/* Is somebody about to read this blob from the cache? found: its name was looked up, so it may be
- * opened any moment; waiting: it is open, without its bytes. What is open with them needs nothing. */
-void mount_use(struct mount *mount, const struct blob_key *key, bool *ret_found, bool *ret_waiting);
+/* A blob has become resident: its names lead to it at their next look-up, with all that only complete
+ * files can have. From any thread; does not wait. */
+void mount_arrived(struct mount *mount, const struct blob_key *key);
+
+/* Bytes of this blob that readers may have seen were wrong: they are asked for anew. Likewise. */
+void mount_spoiled(struct mount *mount, const struct blob_key *key);
+
+/* Who has to do with a blob; of several, the last one listed. */
+enum mount_use {
+    MOUNT_IDLE,
+    MOUNT_FOUND,   /* its name was looked up: it may be opened any moment */
+    MOUNT_OPENED,  /* with its bytes, which stay whatever happens to the cache */
+    MOUNT_WAITING, /* opened without them */
+};
+
+enum mount_use mount_use(struct mount *mount, const struct blob_key *key);
 
 void mount_facts(struct mount *mount, struct mount_facts *ret_facts);

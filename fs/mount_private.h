@@ -6,6 +6,7 @@
  *     open, read, release         file.c   a descriptor on the blob, or a parked request
  *     getxattr, listxattr         xattr.c  what the manifest and the cache say of a file
  *     a new generation            invalidate.c tells the kernel
+ *     a blob that came            notifier.c tells it too
  *
  * No handler ever waits for the network. Handlers run on libfuse's threads, several at once. */
 #pragma once
@@ -18,6 +19,7 @@
 #include "fs/inode.h"
 #include "fs/live.h"
 #include "fs/mount.h"
+#include "fs/notifier.h"
 #include "fs/view.h"
 
 struct mount {
@@ -27,6 +29,7 @@ struct mount {
     char *source;
     struct fuse_session *session;
     struct inode_table *table;
+    struct notifier *notifier;
     bool mounted;
 
     struct view view; /* has its own lock */

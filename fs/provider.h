@@ -2,14 +2,15 @@
 /* provider.h - what fs asks of whoever has the bytes.
  *
  * fs knows names and inodes; it has never heard of HTTP, nor of where a cache lies. The program
- * that composes both gives it these four functions. All may be called from several threads at
- * once; only want may take its time, and it does so by calling back. */
+ * that composes both gives it these functions. All may be called from several threads at once; only
+ * want may take its time, and it does so by calling back. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "cache/key.h"
+#include "cache/partial.h"
 
 /* error: 0, or the negative errno that the reader shall see (design 9). */
 typedef void (*provider_done)(void *arg, int error);
@@ -21,9 +22,18 @@ struct provider {
      * -ENOENT: not resident, want it first. Never waits for the network. */
     int (*open)(void *arg, const struct blob_key *key, int *ret_fd);
 
-    /* Makes the blob resident. On 0, done is called exactly once, from any thread, without locks,
-     * possibly before want returns; done must not block. On an error it is not called. */
-    int (*want)(void *arg, const struct blob_key *key, provider_done done, void *done_arg);
+    /* What is here of a blob that is not complete, for the caller to put. -ENOENT: nothing, or it may
+     * not be read before it is verified. Never waits for the network. */
+    int (*find)(void *arg, const struct blob_key *key, struct partial **ret_partial);
+
+    /* Makes these bytes readable by open or find. On 0, done is called exactly once, from any thread,
+     * without locks, possibly before want returns; done must not block. On an error it is not
+     * called. */
+    int (*want)(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size,
+                provider_done done, void *done_arg);
+
+    /* These bytes will be wanted soon; rest: all of them some time. Only a hint. */
+    void (*ahead)(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size, bool rest);
 
     /* Is the blob resident? One stat(2). */
     bool (*resident)(void *arg, const struct blob_key *key);

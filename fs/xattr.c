@@ -36,6 +36,13 @@ static int print_string(const char *string, char text[static VALUE_SIZE])
     return snprintf(text, VALUE_SIZE, "%.*s", VALUE_SIZE - 1, string);
 }
 
+static bool is_partial(const struct provider *provider, const struct blob_key *key)
+{
+    scoped(partial_putp) struct partial *partial = NULL;
+
+    return provider->find(provider->arg, key, &partial) == 0 && partial_bytes(partial) > 0;
+}
+
 static int value_state(const struct subject *subject, char text[static VALUE_SIZE])
 {
     const struct provider *provider = &subject->mount->conf.provider;
@@ -48,7 +55,10 @@ static int value_state(const struct subject *subject, char text[static VALUE_SIZ
                                                                                       : "resident",
                             text);
     provider->problem(provider->arg, &subject->facts->key, problem);
-    return print_string(*problem ? "error" : "cold", text);
+    return print_string(*problem                                     ? "error"
+                        : is_partial(provider, &subject->facts->key) ? "partial"
+                                                                     : "cold",
+                        text);
 }
 
 static int value_md5(const struct subject *subject, char text[static VALUE_SIZE])

@@ -21,7 +21,7 @@
 #include "fs/cli/control_files.h"
 #include "sync/json.h"
 
-enum { MAX_CLIENTS = 16, MAX_REQUEST = 4096, DEADLINE_S = 5 };
+enum { MAX_CLIENTS = 64, MAX_REQUEST = 4096, DEADLINE_S = 5 };
 
 struct client {
     pthread_t thread;
@@ -153,6 +153,7 @@ static int answer_request(struct control *control, const char *line, char **ret_
     struct json_error error;
     int r = json_parse(line, strlen(line), &limits, &root, &error);
     struct control_request request = {.verb = json_string(json_get(root, "verb")),
+                                      .argument = json_string(json_get(root, "argument")),
                                       .verbose = json_is_true(json_get(root, "verbose")),
                                       .ending = &control->ending};
 

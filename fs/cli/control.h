@@ -7,13 +7,13 @@
  *     <hex>.lock   locked as long as the process lives; holds "PID\nMOUNTPOINT\n"
  *     <hex>.sock   a Unix socket, 0600, only for our own user and root
  *
- * One request a connection: a line of JSON, {"verb":"status"}, and the answer is one JSON document,
+ * One request a connection: a line of JSON, {"verb":"status","argument":null,"verbose":false}, and the answer is one JSON document,
  * then the end. A request must come within 5 s.
  *
  * The process:   control_claim -> control_serve -> control_end -> control_free
  * The others:    control_list, control_owner, control_ask, control_wait_gone
  *
- * Each connection has a thread of its own (16 at most), so a refresh that takes long keeps nobody
+ * Each connection has a thread of its own (64 at most), so a refresh that takes long keeps nobody
  * from asking for the status.
  *
  * Errors: -EBUSY another process has that mount point, -ENOENT nobody has, -ETIMEDOUT, -EPERM a
@@ -29,8 +29,9 @@ struct control;
 
 struct control_request {
     const char *verb;
+    const char *argument; /* of verbs that take one; NULL: none was given */
     bool verbose;
-    const atomic_bool *ending; /* answer soon when it becomes true */
+    const atomic_bool *ending; /* answer soon when it becomes true; NULL for whoever asks */
 };
 
 /* Writes the answer, malloc'd. Called on the connection's thread, several at once. A negative errno
@@ -60,7 +61,7 @@ void control_list_freep(char **const *mountpoints);
 int control_owner(const char *runtime, const char *mountpoint, pid_t *ret_pid);
 
 /* Sends a request and waits for the whole answer, malloc'd. timeout_ms -1: no limit. */
-int control_ask(const char *runtime, const char *mountpoint, const char *verb, bool verbose,
+int control_ask(const char *runtime, const char *mountpoint, const struct control_request *request,
                 int timeout_ms, char **ret_text, size_t *ret_size);
 
 /* Waits until no process stands behind the mount point any more. -ETIMEDOUT. */

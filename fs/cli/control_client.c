@@ -17,6 +17,7 @@
 #include "fs/cli/control.h"
 #include "fs/cli/control_files.h"
 #include "fs/cli/paths.h"
+#include "sync/json.h"
 
 enum { MAX_ANSWER = 64 << 20, LOCK_TEXT = PATH_MAX + 32 };
 
@@ -259,19 +260,30 @@ static int read_answer(int fd, int64_t end, char **ret_text, size_t *ret_size)
     return 0;
 }
 
-int control_ask(const char *runtime, const char *mountpoint, const char *verb, bool verbose,
+static int send_request(int fd, const struct control_request *request)
+{
+    scoped(json_freep) struct json *root = json_new_object();
+    scoped_free char *text = NULL;
+    size_t size;
+
+    if (!root || json_add_string(root, "verb", request->verb) < 0 ||
+        json_add_string(root, "argument", request->argument) < 0 ||
+        json_add_bool(root, "verbose", request->verbose) < 0 ||
+        json_print(root, false, &text, &size) < 0)
+        return -ENOMEM;
+    /* One line, whose end says that it is all. */
+    text[size] = '\n';
+    return send(fd, text, size + 1, MSG_NOSIGNAL) == (ssize_t)(size + 1) ? 0 : -EIO;
+}
+
+int control_ask(const char *runtime, const char *mountpoint, const struct control_request *request,
                 int timeout_ms, char **ret_text, size_t *ret_size)
 {
     scoped_fd int fd = -1;
-    char line[128];
-    int length = snprintf(line, sizeof(line), "{\"verb\":\"%s\",\"verbose\":%s}\n", verb,
-                          verbose ? "true" : "false");
     int64_t end = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
     int r = connect_to(runtime, mountpoint, timeout_ms, &fd);
 
-    if (r < 0)
-        return r;
-    if (send(fd, line, (size_t)length, MSG_NOSIGNAL) != length)
-        return -EIO;
-    return read_answer(fd, end, ret_text, ret_size);
+    if (r == 0)
+        r = send_request(fd, request);
+    return r < 0 ? r : read_answer(fd, end, ret_text, ret_size);
 }

@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define FETCHERS (VERB_MOUNT | VERB_SYNC | VERB_VERIFY)
-#define CACHERS (VERB_MOUNT | VERB_SYNC | VERB_VERIFY | VERB_LS)
+#define FETCHERS (VERB_MOUNT | VERB_SYNC | VERB_VERIFY | VERB_PIN)
+#define CACHERS (FETCHERS | VERB_LS | VERB_UNPIN | VERB_PRUNE)
 
 static const struct option_spec keys[OPTION_KEYS] = {
     [OPTION_SERVER] = {.name = "server",
@@ -40,6 +40,21 @@ static const struct option_spec keys[OPTION_KEYS] = {
                           .help = "folder of all caches, else ~/.cache/agnesfs",
                           .group = "cache",
                           .verbs = VERB_ALL},
+    [OPTION_CACHE_SIZE] = {.name = "cache-size",
+                           .type = OPTION_SIZE,
+                           .max = INT64_MAX,
+                           .zero_word = "unlimited",
+                           .argument = "SIZE",
+                           .help = "most it may hold, else 20 GiB or 1/4 of the disk",
+                           .group = "cache",
+                           .verbs = FETCHERS | VERB_PRUNE},
+    [OPTION_MIN_FREE] = {.name = "min-free",
+                         .type = OPTION_SIZE,
+                         .max = INT64_MAX,
+                         .argument = "SIZE",
+                         .help = "what stays free, else 1 GiB or 1/20 of the disk",
+                         .group = "cache",
+                         .verbs = FETCHERS | VERB_PRUNE},
     [OPTION_REFRESH] = {.name = "refresh",
                         .type = OPTION_DURATION,
                         .value = "5m",
@@ -53,11 +68,19 @@ static const struct option_spec keys[OPTION_KEYS] = {
     [OPTION_PREFETCH] = {.name = "prefetch",
                          .type = OPTION_CHOICE,
                          .value = "all",
-                         .choices = "all|none",
-                         .argument = "all|none",
-                         .help = "what to fetch before anybody asks",
+                         .choices = "all|pinned|none",
+                         .argument = "WHAT",
+                         .help = "all, pinned or none: what to fetch unasked",
                          .group = "cache",
                          .verbs = VERB_MOUNT | VERB_VERIFY},
+    [OPTION_VERIFY] = {.name = "verify",
+                       .type = OPTION_CHOICE,
+                       .value = "auto",
+                       .choices = "auto|strict",
+                       .argument = "HOW",
+                       .help = "auto: big files by block; strict: whole first",
+                       .group = "cache",
+                       .verbs = VERB_MOUNT},
     [OPTION_JOBS] = {.name = "jobs",
                      .type = OPTION_NUMBER,
                      .value = "8",

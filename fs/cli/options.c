@@ -353,7 +353,8 @@ static int check_operands(const struct options *options, struct complaint *ret_c
     int r = 0;
 
     if (count < verb->min_operands)
-        r = complain(ret_complaint, EXIT_USAGE, verb->name, "DIR is missing");
+        r = complain(ret_complaint, EXIT_USAGE, verb->name, "%s is missing",
+                     verb->bit & (VERB_PIN | VERB_UNPIN) ? "GLOB" : "DIR");
     else if (count > verb->max_operands)
         r = complain(ret_complaint, EXIT_USAGE, verb->name, "too many arguments: \"%s\"",
                      options_operand(options, verb->max_operands));
@@ -387,6 +388,11 @@ int options_parse(const struct verb *verb, int argc, char *const *argv, const ch
 }
 
 /* --- reading --- */
+
+const char *options_verb(const struct options *options)
+{
+    return options->verb->name;
+}
 
 bool options_flag(const struct options *options, enum option_flag flag)
 {

@@ -35,8 +35,11 @@ enum option_key {
     OPTION_CA_FILE,
     OPTION_PROXY,
     OPTION_CACHE_DIR,
+    OPTION_CACHE_SIZE,
+    OPTION_MIN_FREE,
     OPTION_REFRESH,
     OPTION_PREFETCH,
+    OPTION_VERIFY,
     OPTION_JOBS,
     OPTION_TIMEOUT,
     OPTION_UID,
@@ -116,6 +119,7 @@ int options_parse(const struct verb *verb, int argc, char *const *argv, const ch
 void options_free(struct options *options);
 void options_freep(struct options *const *options);
 
+const char *options_verb(const struct options *options);
 bool options_flag(const struct options *options, enum option_flag flag);
 size_t options_operand_count(const struct options *options);
 const char *options_operand(const struct options *options, size_t index); /* NULL if not given */

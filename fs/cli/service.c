@@ -43,6 +43,19 @@ static int claim(struct service *service, struct complaint *ret_complaint)
     return r < 0 ? complain(ret_complaint, EXIT_MOUNT, runtime, "%s", strerror(-r)) : 0;
 }
 
+/* Only a mount that shares the cache of another one borrows. */
+static int open_borrower(struct service *service)
+{
+    const struct borrower_conf conf = {
+        .cache_dir = service->session->cache_dir,
+        .own = service->mountpoint,
+        .timeout_s = (unsigned)options_number(service->session->options, OPTION_TIMEOUT),
+        .engine = service->engine,
+    };
+
+    return engine_follows(service->engine) ? borrower_new(&conf, &service->borrower) : 0;
+}
+
 static int open_engine(struct service *service, struct complaint *ret_complaint)
 {
     struct engine_conf conf;
@@ -51,6 +64,8 @@ static int open_engine(struct service *service, struct complaint *ret_complaint)
     session_engine_conf(service->session, &conf);
     service_fill_conf(service, &conf);
     r = engine_new(&conf, &service->engine);
+    if (r == 0)
+        r = open_borrower(service);
     return r < 0 ? complain(ret_complaint, exit_code_of(r), service->session->cache_dir, "%s",
                             strerror(-r))
                  : 0;
@@ -83,6 +98,13 @@ int service_first_report(struct service *service, int timeout_ms, struct report 
     return engine_wait(service->engine, service->first_refresh, timeout_ms, ret_report);
 }
 
+/* Whoever has the cache has nothing to show yet either. */
+static int ask_again(struct service *service, struct report **report)
+{
+    report_free(take_ptr(*report));
+    return engine_refresh(service->engine, 0, &service->first_refresh);
+}
+
 /* Nothing to show yet: the first refresh must succeed. */
 static int wait_for_generation(struct service *service, struct complaint *ret_complaint)
 {
@@ -90,9 +112,13 @@ static int wait_for_generation(struct service *service, struct complaint *ret_co
     scoped(report_freep) struct report *report = NULL;
     int r;
 
-    while ((r = service_first_report(service, LOOK_MS, &report)) == -ETIMEDOUT)
+    while ((r = service_first_report(service, LOOK_MS, &report)) == -ETIMEDOUT ||
+           (r == 0 && report->error == -EBUSY)) {
         if (service->stopping)
             return complain(ret_complaint, EXIT_INTERRUPTED, service->mountpoint, "interrupted");
+        if (r == 0 && (r = ask_again(service, &report)) < 0)
+            break;
+    }
     if (r < 0)
         return complain(ret_complaint, exit_code_of(r), session_source(session), "%s",
                         strerror(-r));
@@ -222,6 +248,7 @@ void service_close(struct service *service)
 
     struct mount *mount = take_mount(service);
 
+    borrower_free(service->borrower);
     engine_free(service->engine);
     if (mount)
         mount_free(mount);

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "fs/cli/borrower.h"
 #include "fs/cli/control.h"
 #include "fs/cli/log.h"
 #include "fs/cli/session.h"
@@ -29,6 +30,7 @@ struct service {
     struct control *control;
     struct signals *signals;
     struct engine *engine;
+    struct borrower *borrower;
     uint64_t first_refresh; /* its ticket */
     pthread_t thread;       /* in mount_run */
     bool threaded;
@@ -56,13 +58,14 @@ int service_first_report(struct service *service, int timeout_ms, struct report 
 int service_wait(struct service *service);
 void service_close(struct service *service);
 
-/* --- service_glue.c --- */
+/* --- service_glue.c, service_control.c --- */
 
 enum service_live {
     LIVE_STATUS,     /* .agnes/status.json */
     LIVE_GENERATION, /* .agnes/generation */
 };
 
+int service_render_status(struct service *service, char **ret_text, size_t *ret_size);
 struct provider service_provider(struct service *service);
 void service_fill_conf(struct service *service, struct engine_conf *conf);
 int service_answer(void *arg, const struct control_request *request, char **ret_text,

@@ -8,11 +8,10 @@
 #include <time.h>
 
 #include "cache/scoped.h"
-#include "fs/cli/report_text.h"
 #include "fs/cli/service.h"
 #include "fs/cli/status_doc.h"
 
-enum { MAX_PROBLEMS = 100, LOOK_MS = 100 };
+enum { MAX_PROBLEMS = 100 };
 
 /* --- fs asks for bytes: the mount's threads --- */
 
@@ -44,6 +43,30 @@ static bool is_resident(void *arg, const struct blob_key *key)
     return store_has(service->session->store, key);
 }
 
+static int find_partial(void *arg, const struct blob_key *key, struct partial **ret_partial)
+{
+    const struct service *service = arg;
+
+    if (!engine_may_read(service->engine, key))
+        return -ENOENT;
+
+    int r = partial_find(service->session->store, key, ret_partial);
+
+    if (r == 0 && !partial_tagged(*ret_partial)) { /* of no version that we could name */
+        partial_put(take_ptr(*ret_partial));
+        r = -ENOENT;
+    }
+    return r;
+}
+
+static void want_ahead(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size,
+                       bool rest)
+{
+    const struct service *service = arg;
+
+    engine_want_ahead(service->engine, key, offset, size, rest);
+}
+
 struct asked {
     struct service *service;
     struct blob_key key;
@@ -64,7 +87,8 @@ static void want_ended(void *arg, const struct want_result *result)
     asked->done(asked->arg, reader_errno(result->error));
 }
 
-static int want_blob(void *arg, const struct blob_key *key, provider_done done, void *done_arg)
+static int want_bytes(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size,
+                      provider_done done, void *done_arg)
 {
     struct service *service = arg;
     struct asked *asked = malloc(sizeof(*asked));
@@ -73,7 +97,7 @@ static int want_blob(void *arg, const struct blob_key *key, provider_done done, 
     if (!asked)
         return -EIO;
     *asked = (struct asked){service, *key, done, done_arg};
-    r = engine_want(service->engine, key, want_ended, asked);
+    r = engine_want(service->engine, key, offset, size, want_ended, asked);
     if (r < 0)
         free(asked);
     return reader_errno(r);
@@ -100,18 +124,21 @@ static void count_resident(struct status_facts *facts, struct store *store)
     }
 }
 
-static int render_status(struct service *service, char **ret_text, size_t *ret_size)
+int service_render_status(struct service *service, char **ret_text, size_t *ret_size)
 {
     scoped(json_freep) struct json *root = NULL;
     scoped(tree_unrefp) struct tree *tree = engine_tree(service->engine);
     scoped_free struct engine_problem *problems = calloc(MAX_PROBLEMS, sizeof(*problems));
     struct engine_status engine;
+    struct budget_facts budget;
     struct mount *shown = service->mount;
     struct mount_facts mount = {0};
     struct status_facts facts = {
         .source = session_source(service->session),
         .mountpoint = service->mountpoint,
         .cache_dir = service->session->cache_dir,
+        .state_dir = service->session->state_dir,
+        .follows = engine_follows(service->engine),
         .log = service->log_path,
         .pid = getpid(),
         .started_unix = service->started_unix,
@@ -119,6 +146,7 @@ static int render_status(struct service *service, char **ret_text, size_t *ret_s
         .refresh_s = options_number(service->session->options, OPTION_REFRESH),
         .tree = tree,
         .engine = &engine,
+        .budget = &budget,
         .problems = problems,
         .mount = &mount,
     };
@@ -126,6 +154,7 @@ static int render_status(struct service *service, char **ret_text, size_t *ret_s
     if (!problems)
         return -ENOMEM;
     engine_status(service->engine, &engine);
+    store_budget(service->session->store, &budget);
     if (shown)
         mount_facts(shown, &mount);
     facts.problem_count = engine_problems(service->engine, problems, MAX_PROBLEMS);
@@ -151,7 +180,7 @@ static int render_generation(struct service *service, char **ret_text, size_t *r
 static int render(void *arg, unsigned live, char **ret_text, size_t *ret_size)
 {
     switch (live) {
-    case LIVE_STATUS: return render_status(arg, ret_text, ret_size);
+    case LIVE_STATUS: return service_render_status(arg, ret_text, ret_size);
     case LIVE_GENERATION: return render_generation(arg, ret_text, ret_size);
     default: return -ENOENT;
     }
@@ -162,7 +191,9 @@ struct provider service_provider(struct service *service)
     return (struct provider){
         .arg = service,
         .open = open_blob,
-        .want = want_blob,
+        .find = find_partial,
+        .want = want_bytes,
+        .ahead = want_ahead,
         .resident = is_resident,
         .problem = blob_problem,
         .render = render,
@@ -187,17 +218,57 @@ static void publish(void *arg, struct tree *tree)
         mount_publish(service->mount, tree);
 }
 
-/* The mount outlives the engine, so this needs no lock. */
+/* From any thread of the engine. The mount outlives them, so this needs no lock. */
 static enum blob_use use(void *arg, const struct blob_key *key)
 {
     const struct service *service = arg;
     struct mount *mount = service->mount;
-    bool found = false;
-    bool waiting = false;
+
+    switch (mount ? mount_use(mount, key) : MOUNT_IDLE) {
+    case MOUNT_FOUND: return BLOB_FOUND;
+    case MOUNT_OPENED: return BLOB_OPEN;
+    case MOUNT_WAITING: return BLOB_WAITING;
+    case MOUNT_IDLE:
+    default: return BLOB_IDLE;
+    }
+}
+
+/* The transfer threads; the mount outlives them too. */
+static void arrived(void *arg, const struct blob_key *key)
+{
+    const struct service *service = arg;
+    struct mount *mount = service->mount;
 
     if (mount)
-        mount_use(mount, key, &found, &waiting);
-    return waiting ? BLOB_OPEN : found ? BLOB_FOUND : BLOB_IDLE;
+        mount_arrived(mount, key);
+}
+
+static void spoiled(void *arg, const struct blob_key *key)
+{
+    const struct service *service = arg;
+    struct mount *mount = service->mount;
+    char text[BLOB_KEY_TEXT_SIZE];
+
+    blob_key_format(key, text);
+    log_write(service->log, LOG_ERROR, "bytes already read were not the promised ones: %s", text);
+    if (mount)
+        mount_spoiled(mount, key);
+}
+
+static int borrow(void *arg, const struct borrow *wanted, want_done done, void *done_arg)
+{
+    const struct service *service = arg;
+
+    return service->borrower ? borrower_want(service->borrower, wanted, done, done_arg)
+                             : -ECANCELED;
+}
+
+/* The sync thread. */
+static void took_over(void *arg)
+{
+    const struct service *service = arg;
+
+    log_write(service->log, LOG_INFO, "this process has the cache now");
 }
 
 /* What the last refresh complained of. Only what is new in it is logged. */
@@ -273,84 +344,21 @@ static void refreshed(void *arg, const struct report *report)
 void service_fill_conf(struct service *service, struct engine_conf *conf)
 {
     const struct options *options = service->session->options;
+    const char *prefetch = options_text(options, OPTION_PREFETCH);
 
     conf->refresh_s = (unsigned)options_number(options, OPTION_REFRESH);
-    conf->prefetch = strcmp(options_text(options, OPTION_PREFETCH), "all") == 0 ? PREFETCH_ALL
-                                                                                : PREFETCH_NONE;
+    conf->prefetch = strcmp(prefetch, "all") == 0      ? PREFETCH_ALL
+                     : strcmp(prefetch, "pinned") == 0 ? PREFETCH_PINNED
+                                                       : PREFETCH_NONE;
     conf->decorate = decorate;
     conf->publish = publish;
     conf->use = use;
+    conf->borrow = borrow;
+    conf->took_over = took_over;
+    conf->arrived = arrived;
+    conf->spoiled = spoiled;
     conf->refreshed = refreshed;
     conf->arg = service;
-}
-
-/* --- somebody asks through the control socket: a thread for each --- */
-
-/* {"exit": CODE, "text": what people read, "report": what programs read} */
-static int refresh_answer(const struct report *report, const struct service *service, bool verbose,
-                          struct json **ret_root)
-{
-    scoped(json_freep) struct json *root = json_new_object();
-    scoped_free char *text = NULL;
-    struct json *details = NULL;
-    size_t size;
-    FILE *memory = open_memstream(&text, &size);
-
-    if (!root || !memory)
-        return -ENOMEM;
-    report_print(report, verbose, memory);
-    fclose(memory);
-
-    int r = json_add_u64(root, "exit", exit_code_of_report(report));
-
-    r |= json_add_string(root, "text", text);
-    r |= json_add_string(root, "source", session_source(service->session));
-    r |= json_add_string(root, "origin", service->session->discovery.origin);
-    r |= json_add_bool(root, "token", token_present(service->session->token));
-    r |= json_add_u64(root, "errno", (uint64_t)-report->error);
-    r |= json_add_string(root, "message", report->message);
-    if (r == 0 && (r = report_json(report, &details)) == 0)
-        r = json_add(root, "report", details);
-    if (r < 0)
-        return -ENOMEM;
-    *ret_root = take_ptr(root);
-    return 0;
-}
-
-static int answer_refresh(struct service *service, const struct control_request *request,
-                          char **ret_text, size_t *ret_size)
-{
-    scoped(report_freep) struct report *report = NULL;
-    scoped(json_freep) struct json *root = NULL;
-    uint64_t ticket;
-    int r = engine_refresh(service->engine, 0, &ticket);
-
-    if (r < 0)
-        return r;
-    while ((r = engine_wait(service->engine, ticket, LOOK_MS, &report)) == -ETIMEDOUT)
-        if (atomic_load(request->ending))
-            return -ECANCELED;
-    if (r == 0)
-        r = refresh_answer(report, service, request->verbose, &root);
-    return r < 0 ? r : json_print(root, true, ret_text, ret_size);
-}
-
-int service_answer(void *arg, const struct control_request *request, char **ret_text,
-                   size_t *ret_size)
-{
-    struct service *service = arg;
-
-    if (strcmp(request->verb, "status") == 0)
-        return render_status(service, ret_text, ret_size);
-    if (strcmp(request->verb, "refresh") == 0)
-        return answer_refresh(service, request, ret_text, ret_size);
-    if (strcmp(request->verb, "stop") == 0) {
-        service_signal(service, SIGTERM);
-        *ret_text = strdup("{}\n");
-        *ret_size = 3;
-        return *ret_text ? 0 : -ENOMEM;
-    }
-    return -ENOTSUP;
 }
 
 /* --- signals: their thread --- */

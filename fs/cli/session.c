@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 
 #include "cache/scoped.h"
@@ -66,6 +67,11 @@ static char *mountpoint_of(pid_t pid)
     return NULL;
 }
 
+char *session_cache_mount(const char *cache_dir)
+{
+    return mountpoint_of(lock_holder(cache_dir));
+}
+
 static int refuse_store(const struct session *session, int error, enum store_mode mode,
                         struct complaint *ret_complaint)
 {
@@ -82,7 +88,35 @@ static int refuse_store(const struct session *session, int error, enum store_mod
     return complain_store(ret_complaint, session->cache_dir, error, holder, mountpoint);
 }
 
+int session_find_mount(const struct options *options, const char *argument, char **ret_mountpoint,
+                       struct complaint *ret_complaint)
+{
+    struct discovery discovery;
+    scoped_free char *cache_dir = NULL;
+    int r = discovery_find(argument, options, &discovery, ret_complaint);
+
+    if (r < 0)
+        return r;
+    r = paths_cache(options_text(options, OPTION_CACHE_DIR), discovery.source, &cache_dir);
+    discovery_release(&discovery);
+    if (r < 0)
+        return complain(ret_complaint, EXIT_DISK, "cache", "no place for it: %s", strerror(-r));
+    *ret_mountpoint = session_cache_mount(cache_dir);
+    return 0;
+}
+
 /* --- opening --- */
+
+/* A mount shares a cache that another one has (engine.h); nobody else does. */
+static int open_store(struct session *session, enum store_mode mode)
+{
+    bool shares = strcmp(options_verb(session->options), "mount") == 0;
+    int r = store_open(session->cache_dir, mode, &session->store);
+    scoped_free char *mountpoint = r == -EBUSY && shares ? session_cache_mount(session->cache_dir)
+                                                         : NULL;
+
+    return mountpoint ? store_open(session->cache_dir, STORE_READER, &session->store) : r;
+}
 
 int session_open(const struct options *options, const char *argument, enum store_mode mode,
                  struct session *ret_session, struct complaint *ret_complaint)
@@ -101,7 +135,7 @@ int session_open(const struct options *options, const char *argument, enum store
     if (r == 0 && mode == STORE_WRITER && (r = paths_make_private(session.state_dir)) < 0)
         r = complain(ret_complaint, EXIT_DISK, session.state_dir,
                      r == -EPERM ? "not ours alone: chmod 700 it" : "%s", strerror(-r));
-    if (r == 0 && (r = store_open(session.cache_dir, mode, &session.store)) < 0)
+    if (r == 0 && (r = open_store(&session, mode)) < 0)
         r = refuse_store(&session, r, mode, ret_complaint);
     if (r < 0) {
         session_close(&session);
@@ -126,6 +160,23 @@ const char *session_source(const struct session *session)
     return source_text(session->discovery.source);
 }
 
+/* A bound that was given, or one that suits the disk: the smaller of 20 GiB and a quarter of it for
+ * the cache, of 1 GiB and a twentieth for what stays free. */
+static uint64_t bound(const struct options *options, enum option_key key, const char *cache_dir)
+{
+    bool size = key == OPTION_CACHE_SIZE;
+    uint64_t most = (uint64_t)(size ? 20 : 1) << 30;
+    struct statvfs disk;
+    uint64_t part;
+
+    if (options_text(options, key))
+        return options_number(options, key);
+    if (statvfs(cache_dir, &disk) < 0)
+        return most;
+    part = (uint64_t)disk.f_blocks * disk.f_frsize / (size ? 4 : 20);
+    return part < most ? part : most;
+}
+
 void session_engine_conf(const struct session *session, struct engine_conf *ret_conf)
 {
     const struct options *options = session->options;
@@ -137,6 +188,10 @@ void session_engine_conf(const struct session *session, struct engine_conf *ret_
         .jobs = (unsigned)options_number(options, OPTION_JOBS),
         .timeout_s = (unsigned)options_number(options, OPTION_TIMEOUT),
         .prefetch = PREFETCH_NONE,
+        .verify = strcmp(options_text(options, OPTION_VERIFY), "strict") == 0 ? VERIFY_STRICT
+                                                                              : VERIFY_AUTO,
+        .cache_size = bound(options, OPTION_CACHE_SIZE, session->cache_dir),
+        .min_free = bound(options, OPTION_MIN_FREE, session->cache_dir),
         .user_agent = "agnesfs/" AGNESFS_VERSION " (linux)",
         .ca_file = options_text(options, OPTION_CA_FILE),
         .proxy = options_text(options, OPTION_PROXY),
@@ -178,8 +233,41 @@ static int run_refresh(struct engine *engine, unsigned flags, struct progress *p
     return r;
 }
 
-int session_refresh(struct session *session, unsigned flags, struct report **ret_report,
-                    struct complaint *ret_complaint)
+int complain_pin(struct complaint *ret_complaint, const char *glob, int error)
+{
+    int r;
+
+    switch (error) {
+    case -ENXIO:
+        r = complain(ret_complaint, EXIT_FAILED, glob, "nothing listed matches it");
+        complaint_hint(ret_complaint, "agnesfs ls shows what there is");
+        return r;
+    case -ENOENT:
+        r = complain(ret_complaint, EXIT_FAILED, glob, "was not pinned");
+        complaint_hint(ret_complaint, "agnesfs ls shows what is");
+        return r;
+    case -EINVAL: return complain(ret_complaint, EXIT_USAGE, glob, "not a glob");
+    case -EFBIG: return complain(ret_complaint, EXIT_FAILED, glob, "too many pins");
+    default: return complain(ret_complaint, EXIT_DISK, glob, "%s", strerror(-error));
+    }
+}
+
+int session_engine(struct session *session, struct engine **ret_engine,
+                   struct complaint *ret_complaint)
+{
+    struct engine_conf conf;
+    int r;
+
+    session_engine_conf(session, &conf);
+    r = engine_new(&conf, ret_engine);
+    if (r < 0)
+        return complain(ret_complaint, exit_code_of(r), session_source(session), "%s",
+                        strerror(-r));
+    return 0;
+}
+
+static int refresh(struct session *session, unsigned flags, const char *pin,
+                   struct report **ret_report, struct complaint *ret_complaint)
 {
     bool silent = options_flag(session->options, FLAG_QUIET) ||
                   options_flag(session->options, FLAG_JSON);
@@ -187,13 +275,13 @@ int session_refresh(struct session *session, unsigned flags, struct report **ret
     scoped(signals_stopp) struct signals *signals = NULL;
     scoped(progress_freep) struct progress *progress = progress_new(stderr, silent);
     scoped(engine_freep) struct engine *engine = NULL;
-    struct engine_conf conf;
     int r = progress ? signals_start(false, interrupted, &stop, &signals) : -ENOMEM;
 
-    session_engine_conf(session, &conf);
-    if (r == 0)
-        r = engine_new(&conf, &engine);
-    if (r == 0)
+    if (r == 0 && session_engine(session, &engine, ret_complaint) < 0)
+        return -EIO;
+    if (r == 0 && pin && (r = engine_pin(engine, pin)) < 0 && r != -EEXIST)
+        return complain_pin(ret_complaint, pin, r);
+    if (r == 0 || r == -EEXIST)
         r = run_refresh(engine, flags, progress, &stop, ret_report);
     if (r == -EINTR)
         return complain(ret_complaint, EXIT_INTERRUPTED, session_source(session),
@@ -202,4 +290,16 @@ int session_refresh(struct session *session, unsigned flags, struct report **ret
         return complain(ret_complaint, exit_code_of(r), session_source(session), "%s",
                         strerror(-r));
     return 0;
+}
+
+int session_refresh(struct session *session, unsigned flags, struct report **ret_report,
+                    struct complaint *ret_complaint)
+{
+    return refresh(session, flags, NULL, ret_report, ret_complaint);
+}
+
+int session_pin(struct session *session, const char *glob, struct report **ret_report,
+                struct complaint *ret_complaint)
+{
+    return refresh(session, REFRESH_PINNED, glob, ret_report, ret_complaint);
 }

@@ -37,3 +37,21 @@ const char *session_source(const struct session *session);
  * hold errors of its own: see exit_code_of_report. */
 int session_refresh(struct session *session, unsigned flags, struct report **ret_report,
                     struct complaint *ret_complaint);
+
+/* Pins the glob, then refreshes and fetches what is pinned; likewise. */
+int session_pin(struct session *session, const char *glob, struct report **ret_report,
+                struct complaint *ret_complaint);
+
+/* An engine that is not started: what is in the cache, and what may go. */
+int session_engine(struct session *session, struct engine **ret_engine,
+                   struct complaint *ret_complaint);
+
+/* The mount whose process has this cache, malloc'd; NULL if none of ours does. */
+char *session_cache_mount(const char *cache_dir);
+
+/* The mount whose process holds the cache of this source; NULL if none of ours does. */
+int session_find_mount(const struct options *options, const char *argument, char **ret_mountpoint,
+                       struct complaint *ret_complaint);
+
+/* A glob that was given could not be pinned or unpinned. */
+int complain_pin(struct complaint *ret_complaint, const char *glob, int error);

@@ -113,6 +113,29 @@ static int add_contents(struct json *root, const struct status_facts *facts)
     return sections ? r : -ENOMEM;
 }
 
+/* cache_size null: no bound. */
+static int add_cache(struct json *root, const struct status_facts *facts)
+{
+    const struct budget_facts *budget = facts->budget;
+    struct json *cache = json_add_object(root, "cache");
+
+    if (!cache)
+        return -ENOMEM;
+
+    int r = json_add_string(root, "cache_dir", facts->cache_dir);
+
+    r |= json_add_string(root, "state_dir", facts->state_dir);
+    r |= json_add_bool(cache, "shared", facts->follows);
+    r |= json_add_u64(cache, "used", budget->used);
+    r |= budget->cache_size ? json_add_u64(cache, "size", budget->cache_size)
+                            : json_add_string(cache, "size", NULL);
+    r |= json_add_u64(cache, "min_free", budget->min_free);
+    r |= json_add_u64(cache, "disk_free", budget->disk_free);
+    r |= json_add_u64(cache, "evicted_files", budget->evicted_blobs);
+    r |= json_add_u64(cache, "evicted_bytes", budget->evicted_bytes);
+    return r;
+}
+
 static int add_transfers(struct json *root, const struct transfers_stats *stats)
 {
     struct json *transfers = json_add_object(root, "transfers");
@@ -191,7 +214,7 @@ int status_doc_make(const struct status_facts *facts, struct json **ret_root)
     if (r == 0)
         r = add_contents(root, facts);
     if (r == 0)
-        r = json_add_string(root, "cache_dir", facts->cache_dir);
+        r = add_cache(root, facts);
     if (r == 0)
         r = json_add_string(root, "log", facts->log);
     if (r == 0)

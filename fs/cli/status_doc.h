@@ -30,6 +30,8 @@ struct status_facts {
     const char *source;
     const char *mountpoint;
     const char *cache_dir;
+    const char *state_dir;
+    bool follows;    /* another process has the cache */
     const char *log; /* path, NULL for stderr */
     pid_t pid;
     uint64_t started_unix;
@@ -37,6 +39,7 @@ struct status_facts {
     uint64_t refresh_s;      /* interval, 0: off */
     const struct tree *tree; /* NULL: no generation */
     const struct engine_status *engine;
+    const struct budget_facts *budget;
     const struct engine_problem *problems;
     size_t problem_count;
     const struct mount_facts *mount;

@@ -96,7 +96,7 @@ static int explain(const struct target *target, int error, struct complaint *ret
     return error;
 }
 
-int target_ask(const struct target *target, const char *verb, bool verbose, int timeout_ms,
+int target_ask(const struct target *target, const struct control_request *request, int timeout_ms,
                struct json **ret_root, char **ret_text, struct complaint *ret_complaint)
 {
     const struct json_limits limits = {ANSWER_MAX, ANSWER_DEPTH};
@@ -104,8 +104,7 @@ int target_ask(const struct target *target, const char *verb, bool verbose, int 
     scoped_free char *text = NULL;
     struct json_error error;
     size_t size;
-    int r = control_ask(target->runtime, target->mountpoint, verb, verbose, timeout_ms, &text,
-                        &size);
+    int r = control_ask(target->runtime, target->mountpoint, request, timeout_ms, &text, &size);
 
     if (r == 0)
         r = json_parse(text, size, &limits, &root, &error);

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+#include "fs/cli/control.h"
 #include "fs/cli/messages.h"
 #include "sync/json.h"
 
@@ -21,7 +22,7 @@ int target_find(const char *dir, struct target *ret_target, struct complaint *re
 bool target_is_mount(const char *dir);
 void target_release(struct target *target);
 
-/* Sends the verb, parses the answer. timeout_ms -1: no limit. The complaint says whether there is no
+/* Sends the request, parses the answer. timeout_ms -1: no limit. The complaint says whether there is no
  * such mount, whether it is dead, or whether its process does not answer. ret_text may be NULL. */
-int target_ask(const struct target *target, const char *verb, bool verbose, int timeout_ms,
+int target_ask(const struct target *target, const struct control_request *request, int timeout_ms,
                struct json **ret_root, char **ret_text, struct complaint *ret_complaint);

@@ -2,6 +2,7 @@
 /* verb_ls.c - reads the cache that mount and sync keep; of a mount only its source and its cache's
  * folder are asked, by its control socket. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,28 +12,35 @@
 #include "fs/cli/format.h"
 #include "fs/cli/session.h"
 #include "fs/cli/target.h"
+#include "sync/pins.h"
 #include "sync/state.h"
 
 enum { PATIENCE_MS = 10 * 1000 };
 
-/* The folder of a mount's cache. */
-static int mount_cache(const char *dir, char **ret_path, struct complaint *ret_complaint)
+/* The folders of a mount's cache and state. */
+static int mount_folders(const char *dir, struct session *ret_session,
+                         struct complaint *ret_complaint)
 {
     scoped(target_release) struct target target = {0};
     scoped(json_freep) struct json *root = NULL;
     const char *path;
 
     if (target_find(dir, &target, ret_complaint) < 0 ||
-        target_ask(&target, "status", false, PATIENCE_MS, &root, NULL, ret_complaint) < 0)
+        target_ask(&target, &(struct control_request){.verb = "status"}, PATIENCE_MS, &root, NULL,
+                   ret_complaint) < 0)
         return -EIO;
     path = json_string(json_get(root, "cache_dir"));
-    *ret_path = path ? strdup(path) : NULL;
-    return *ret_path ? 0 : complain(ret_complaint, EXIT_FAILED, dir, "its process names no cache");
+    ret_session->cache_dir = path ? strdup(path) : NULL;
+    path = json_string(json_get(root, "state_dir"));
+    ret_session->state_dir = path ? strdup(path) : NULL;
+    if (!ret_session->cache_dir)
+        return complain(ret_complaint, EXIT_FAILED, dir, "its process names no cache");
+    return 0;
 }
 
 static int open_mount(const char *dir, struct session *ret_session, struct complaint *ret_complaint)
 {
-    int r = mount_cache(dir, &ret_session->cache_dir, ret_complaint);
+    int r = mount_folders(dir, ret_session, ret_complaint);
 
     if (r < 0)
         return r;
@@ -70,8 +78,22 @@ static const char *label(const struct tree *tree, const struct tree_row *row, ch
     return buffer;
 }
 
-static int print_text(const struct tree *tree, struct store *store, const char *glob, bool quiet)
+/* What is shown of each row comes from here. */
+struct listing {
+    const struct tree *tree;
+    struct store *store;
+    struct pins *pins; /* NULL: not known */
+    const char *glob;
+};
+
+static bool is_pinned(const struct listing *listing, const struct tree_row *row)
 {
+    return listing->pins && row->path && pins_match(listing->pins, listing->tree, row);
+}
+
+static int print_text(const struct listing *listing, bool quiet)
+{
+    const struct tree *tree = listing->tree;
     static const char *const titles[] = {"PATH", ">SIZE", ">ROWS", "STATE", "UPDATED"};
     scoped(table_freep) struct table *table = table_new(titles, 5);
     size_t shown = 0;
@@ -83,14 +105,15 @@ static int print_text(const struct tree *tree, struct store *store, const char *
         char rows[FORMAT_SIZE] = "";
         char state[256];
 
-        if (!catalogue_matches(tree, row, glob))
+        if (!catalogue_matches(tree, row, listing->glob))
             continue;
         format_bytes(row->size, bytes);
         if (row->rows >= 0)
             snprintf(rows, sizeof(rows), "%" PRId64, row->rows);
-        snprintf(state, sizeof(state), "%s%s%.200s",
-                 catalogue_state(row, catalogue_residence(tree, row, store)),
-                 row->withheld ? ": " : "", row->withheld ? row->withheld : "");
+        snprintf(state, sizeof(state), "%s%s%.200s%s",
+                 catalogue_state(row, catalogue_residence(tree, row, listing->store)),
+                 row->withheld ? ": " : "", row->withheld ? row->withheld : "",
+                 is_pinned(listing, row) ? ", pinned" : "");
 
         const char *const cells[] = {label(tree, row, name, sizeof(name)), bytes, rows, state,
                                      row->updated};
@@ -106,9 +129,9 @@ static int print_text(const struct tree *tree, struct store *store, const char *
     return 0;
 }
 
-static int add_row(struct json *list, const struct tree *tree, const struct tree_row *row,
-                   struct store *store)
+static int add_row(struct json *list, const struct listing *listing, const struct tree_row *row)
 {
+    const struct tree *tree = listing->tree;
     const struct tree_group *group = tree_group(tree, row->group);
     struct json *object = json_add_object(list, NULL);
 
@@ -125,28 +148,41 @@ static int add_row(struct json *list, const struct tree *tree, const struct tree
     r |= row->rows >= 0 ? json_add_i64(object, "rows", row->rows)
                         : json_add_string(object, "rows", NULL);
     r |= json_add_string(object, "state",
-                         catalogue_state(row, catalogue_residence(tree, row, store)));
+                         catalogue_state(row, catalogue_residence(tree, row, listing->store)));
+    r |= json_add_bool(object, "pinned", is_pinned(listing, row));
     r |= json_add_string(object, "updated", *row->updated ? row->updated : NULL);
     r |= json_add_string(object, "query_mode", *row->query_mode ? row->query_mode : NULL);
     r |= json_add_string(object, "withheld", row->withheld);
     return r < 0 ? -ENOMEM : 0;
 }
 
-static int print_json(const struct tree *tree, struct store *store, const char *glob)
+static int print_json(const struct listing *listing)
 {
+    const struct tree *tree = listing->tree;
     scoped(json_freep) struct json *list = json_new_array();
     scoped_free char *text = NULL;
     size_t size;
     int r = list ? 0 : -ENOMEM;
 
     for (uint32_t i = 0; r == 0 && i < tree_row_count(tree); i++)
-        if (catalogue_matches(tree, tree_row(tree, i), glob))
-            r = add_row(list, tree, tree_row(tree, i), store);
+        if (catalogue_matches(tree, tree_row(tree, i), listing->glob))
+            r = add_row(list, listing, tree_row(tree, i));
     if (r == 0)
         r = json_print(list, true, &text, &size);
     if (r == 0)
         fputs(text, stdout);
     return r;
+}
+
+/* Not to know them is no reason not to list. */
+static struct pins *open_pins(const struct session *session)
+{
+    scoped_fd int dirfd = session->state_dir
+                              ? open(session->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                              : -1;
+    struct pins *pins = NULL;
+
+    return dirfd >= 0 && pins_open(dirfd, &pins) == 0 ? pins : NULL;
 }
 
 int verb_ls(const struct options *options)
@@ -164,10 +200,14 @@ int verb_ls(const struct options *options)
              : session_open(options, NULL, STORE_READER, &session, &complaint)) < 0 ||
         load(&session, &state, &complaint) < 0)
         return complaint_print(&complaint, options_flag(options, FLAG_JSON));
+
+    scoped(pins_closep) struct pins *pins = open_pins(&session);
+    const struct listing listing = {state.tree, session.store, pins, glob};
+
     if (options_flag(options, FLAG_JSON))
-        r = print_json(state.tree, session.store, glob);
+        r = print_json(&listing);
     else
-        r = print_text(state.tree, session.store, glob, options_flag(options, FLAG_QUIET));
+        r = print_text(&listing, options_flag(options, FLAG_QUIET));
     if (r == 0)
         return EXIT_OK;
     complain(&complaint, EXIT_FAILED, "ls", "%s", strerror(-r));

@@ -91,6 +91,20 @@ static void print_details(const struct json *root)
     fputc('\n', stdout);
 }
 
+static void print_cache_line(const struct json *root)
+{
+    const struct json *cache = json_get(root, "cache");
+    char used[FORMAT_SIZE];
+    char size[FORMAT_SIZE] = "unlimited";
+
+    format_bytes(number_of(cache, "used"), used);
+    if (json_type(json_get(cache, "size")) == JSON_NUMBER)
+        format_bytes(number_of(cache, "size"), size);
+    printf("  cache       %s of %s in ", used, size);
+    print_escaped(stdout, text_of(root, "cache_dir"));
+    fputc('\n', stdout);
+}
+
 static void print_status(const struct json *root, bool verbose)
 {
     char uptime[FORMAT_SIZE];
@@ -103,9 +117,7 @@ static void print_status(const struct json *root, bool verbose)
            uptime);
     print_bytes_line(root);
     print_refresh_line(root);
-    fputs("  cache       ", stdout);
-    print_escaped(stdout, text_of(root, "cache_dir"));
-    fputc('\n', stdout);
+    print_cache_line(root);
     if (verbose)
         print_details(root);
     print_problems(root);
@@ -117,7 +129,8 @@ static int take_mount(const struct options *options, const struct target *target
     scoped(json_freep) struct json *root = NULL;
     struct complaint complaint;
 
-    if (target_ask(target, "status", false, PATIENCE_MS, &root, NULL, &complaint) < 0)
+    if (target_ask(target, &(struct control_request){.verb = "status"}, PATIENCE_MS, &root, NULL,
+                   &complaint) < 0)
         return complaint_print(&complaint, false); /* the list is the document */
 
     int code = strcmp(text_of(root, "state"), "ready") == 0 ? EXIT_OK : EXIT_STALE;
@@ -137,7 +150,8 @@ static int show_one(const struct options *options, const struct target *target)
 
     if (!options_flag(options, FLAG_JSON))
         return take_mount(options, target, NULL);
-    if (target_ask(target, "status", false, PATIENCE_MS, &root, &text, &complaint) < 0)
+    if (target_ask(target, &(struct control_request){.verb = "status"}, PATIENCE_MS, &root, &text,
+                   &complaint) < 0)
         return complaint_print(&complaint, options_flag(options, FLAG_JSON));
     fputs(text, stdout);
     return strcmp(text_of(root, "state"), "ready") == 0 ? EXIT_OK : EXIT_STALE;

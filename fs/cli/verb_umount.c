@@ -85,8 +85,8 @@ static bool tell_to_stop(const struct target *target)
     scoped_free char *text = NULL;
     size_t size;
 
-    return control_ask(target->runtime, target->mountpoint, "stop", false, STOP_MS, &text, &size) ==
-           0;
+    return control_ask(target->runtime, target->mountpoint,
+                       &(struct control_request){.verb = "stop"}, STOP_MS, &text, &size) == 0;
 }
 
 static int end_mount(const struct target *target, bool lazy, struct complaint *ret_complaint)

@@ -18,7 +18,10 @@ enum verb_bit {
     VERB_REFRESH = 16,
     VERB_LS = 32,
     VERB_VERIFY = 64,
-    VERB_ALL = 127,
+    VERB_PIN = 128,
+    VERB_UNPIN = 256,
+    VERB_PRUNE = 512,
+    VERB_ALL = 1023,
 };
 
 struct verb {
@@ -45,3 +48,6 @@ int verb_sync(const struct options *options);
 int verb_refresh(const struct options *options);
 int verb_ls(const struct options *options);
 int verb_verify(const struct options *options);
+int verb_pin(const struct options *options);
+int verb_unpin(const struct options *options);
+int verb_prune(const struct options *options);

@@ -95,7 +95,18 @@ static int fake_open(void *arg, const struct blob_key *key, int *ret_fd)
     return 0;
 }
 
-static int fake_want(void *arg, const struct blob_key *key, provider_done done, void *done_arg)
+static int fake_find(void *arg, const struct blob_key *key, struct partial **ret_partial)
+{
+    return -ENOENT;
+}
+
+static void fake_ahead(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size,
+                       bool rest)
+{
+}
+
+static int fake_want(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size,
+                     provider_done done, void *done_arg)
 {
     struct fake *fake = arg;
     const unsigned number = number_of(key);
@@ -251,8 +262,8 @@ static int set_up_mount(void **state, bool no_epoch)
     conf = (struct mount_conf){
         .mountpoint = fixture->dir,
         .source = "https://agnes.example.com, with a comma",
-        .provider = {&fixture->fake, fake_open, fake_want, fake_resident, fake_problem,
-                     fake_render},
+        .provider = {&fixture->fake, fake_open, fake_find, fake_want, fake_ahead, fake_resident,
+                     fake_problem, fake_render},
         .uid = getuid(),
         .gid = getgid(),
         .no_epoch = no_epoch,
