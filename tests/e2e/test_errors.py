@@ -258,7 +258,7 @@ def test_without_a_verb_the_usage_is_printed_as_an_error(agnes):
 
 
 @pytest.mark.parametrize("option, why", [
-    ("prefetch=some", "all|none"),
+    ("prefetch=some", "all|pinned|none"),
     ("jobs=0", "1"),
     ("jobs=many", "number"),
     ("refresh=10s", "60"),

@@ -250,17 +250,6 @@ def test_umount_of_what_is_not_mounted_fails(agnes, folder):
     assert result.err.startswith("agnesfs: ") and str(folder) in result.err
 
 
-def test_a_second_mount_of_the_same_source_is_busy_and_names_the_first(agnes, stack):
-    with agnes.mount(stack.url) as mount:
-        other = agnes.folder / "other"
-        other.mkdir()
-        result = agnes.run("mount", stack.url, other, "-o", "refresh=off", expect=6)
-        assert str(pid_of_daemon(agnes)) in result.err
-        assert str(mount.path) in result.err
-        assert agnes.mountpoints() == [str(mount.path)]
-        assert mount.files() == expected_files(stack)
-
-
 def test_two_sources_are_mounted_side_by_side(agnes, stack):
     other = shutil.copytree(stack.folder, agnes.folder / "copy")
     beside = agnes.folder / "beside"

@@ -16,7 +16,6 @@ import pytest
 from tests.lib.agnesfs import wait_for
 from tests.lib.stack import raw
 
-SWITCHES = 500
 BLOCK = 4096
 ORDERS = "data/sales/orders.parquet"
 
@@ -385,9 +384,11 @@ def look_around(root, stop, seen):
         seen(path, 0)
     except FileNotFoundError:
         pass
+    except OSError as error:  # it came new, so nobody had its bytes, and its source has dropped it
+        assert error.errno == errno.ESTALE and error.filename is None, error
 
 
-def loop(kind, root, stop, answers):
+def loop(kind, root, stop, answers, pause=0):
     """In a process of its own: what it read, and what went wrong."""
     newest, generations, reads = {}, set(), 0
 
@@ -402,6 +403,8 @@ def loop(kind, root, stop, answers):
     try:
         while not stop.is_set():
             kind(root, stop, seen)
+            if pause:
+                time.sleep(pause / 4)
     except Exception as error:
         problem = f"{kind.__name__}: {type(error).__name__}: {error}"
     answers.put((kind.__name__, reads, len(generations), problem))
@@ -415,27 +418,42 @@ def make_generation(stack, generation):
         stack.add_package("blink", stack.add_table("blink", content("blink", generation)))
 
 
-@pytest.mark.timeout(150)
 def test_readers_looping_over_500_switches_each_see_one_generation_and_no_error(agnes, stack):
+    switch_under(agnes, stack, [read_whole, read_whole, read_slowly, read_relative, look_around],
+                 switches=500, pause=0)
+
+
+@pytest.mark.timeout(150)
+def test_2000_switches_at_50_a_second_under_8_readers_of_old_and_new_handles(agnes, stack):
+    switch_under(agnes, stack, [read_whole, read_whole, read_whole, read_slowly, read_slowly,
+                                read_slowly, read_relative, look_around],
+                 switches=2000, pause=0.02)
+
+
+def switch_under(agnes, stack, kinds, switches, pause):
     make_generation(stack, 1)
     stack.packages["sales"]["tables"].append(stack.rows["events"])
     stack.packages["archive"]["tables"] = [stack.rows["old"]]
     stack.write()
-    kinds = [read_whole, read_whole, read_slowly, read_relative, look_around]
     context = multiprocessing.get_context("fork")
     stop, answers = context.Event(), context.Queue()
     with agnes.mount(stack.url) as mount:
         control = Control(mount)
         readers = [context.Process(target=loop, daemon=True,
-                                   args=(kind, str(mount.path), stop, answers)) for kind in kinds]
+                                   args=(kind, str(mount.path), stop, answers, pause))
+                   for kind in kinds]
         try:
             for reader in readers:
                 reader.start()
-            for generation in range(2, SWITCHES + 2):
+            begin = time.monotonic()
+            for generation in range(2, switches + 2):
+                due = time.monotonic() + pause
                 make_generation(stack, generation)
                 stack.write()
                 report = control.refresh()
                 assert report["generation"] == generation, report
+                time.sleep(max(0, due - time.monotonic()))
+            seconds = time.monotonic() - begin
             stop.set()
             found = [answers.get(timeout=20) for _ in readers]
         finally:
@@ -444,11 +462,12 @@ def test_readers_looping_over_500_switches_each_see_one_generation_and_no_error(
                 reader.join(5)
                 reader.kill()
         assert [] == [problem for *_, problem in found if problem], found
+        print(f"{switches} switches in {seconds:.1f} s")
         for kind, reads, generations, _ in found:
             assert reads > 50, found
             assert generations > 50 or kind == "look_around", found
 
-        last = SWITCHES + 1
+        last = switches + 1
         assert mount.status()["generation"] == last
         assert mount.nlink(ORDERS) == 2
         for name, path in CHANGING:

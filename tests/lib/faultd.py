@@ -26,7 +26,7 @@ import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from tests.lib.ranges import etag, file_response
+from tests.lib.ranges import file_response, tag_of
 
 CHUNK = 16384
 
@@ -93,7 +93,7 @@ def apply_fault(fault, answer):
     if fault.body is not None:
         answer.body = fault.body
     if fault.flip is not None:
-        answer.headers.setdefault("ETag", etag(answer.body))
+        tag_of(answer)
         damaged = bytearray(answer.body)
         damaged[fault.flip] ^= 1
         answer.body = bytes(damaged)
@@ -155,8 +155,10 @@ class Handler(BaseHTTPRequestHandler):
     def send_body(self, request, body, fault):
         stops = [stop for stop in (fault.cut, fault.stall) if stop is not None]
         end = min([len(body)] + stops)
+        # A fast line in small pieces would be as slow as Python takes turns between its threads.
+        size = max(CHUNK, self.server.owner.bandwidth // 1000)
         while request.sent < end:
-            chunk = body[request.sent:min(end, request.sent + CHUNK)]
+            chunk = body[request.sent:min(end, request.sent + size)]
             if fault.drip:
                 chunk = chunk[:max(1, fault.drip // 20)]
                 self.server.owner.stopping.wait(len(chunk) / fault.drip)

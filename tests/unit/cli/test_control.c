@@ -46,7 +46,10 @@ static void expect_answer(const char *folder, const char *verb, const char *expe
     char *text = NULL;
     size_t size;
 
-    assert_int_equal(control_ask(folder, "/m", verb, true, 2000, &text, &size), 0);
+    assert_int_equal(control_ask(folder, "/m",
+                                 &(struct control_request){.verb = verb, .verbose = true}, 2000,
+                                 &text, &size),
+                     0);
     assert_string_equal(text, expected);
     assert_int_equal(size, strlen(expected));
     free(text);
@@ -60,7 +63,10 @@ static void test_round_trip(void **state)
     size_t size;
     pid_t pid = 0;
 
-    assert_int_equal(control_ask(*state, "/m", "status", false, 1000, &text, &size), -ENOENT);
+    assert_int_equal(control_ask(*state, "/m",
+                                 &(struct control_request){.verb = "status", .verbose = false},
+                                 1000, &text, &size),
+                     -ENOENT);
     assert_int_equal(control_claim(*state, "/m", &control), 0);
     assert_int_equal(control_serve(control, answer, &running), 0);
     expect_answer(*state, "status", "{\"said\":\"status\",\"verbose\":1}\n");
@@ -70,7 +76,10 @@ static void test_round_trip(void **state)
     assert_int_equal(control_owner(*state, "/other", &pid), -ENOENT);
     control_free(control);
     assert_int_equal(control_owner(*state, "/m", &pid), -ENOENT);
-    assert_int_equal(control_ask(*state, "/m", "status", false, 1000, &text, &size), -ENOENT);
+    assert_int_equal(control_ask(*state, "/m",
+                                 &(struct control_request){.verb = "status", .verbose = false},
+                                 1000, &text, &size),
+                     -ENOENT);
 }
 
 static void test_one_process_a_mount(void **state)
@@ -132,7 +141,10 @@ static void *ask_slowly(void *arg)
     char *text = NULL;
     size_t size;
 
-    assert_int_equal(control_ask(arg, "/m", "slow", false, 10000, &text, &size), 0);
+    assert_int_equal(control_ask(arg, "/m",
+                                 &(struct control_request){.verb = "slow", .verbose = false}, 10000,
+                                 &text, &size),
+                     0);
     assert_string_equal(text, "{\"error\":\"Operation canceled\"}\n");
     free(text);
     return NULL;
@@ -156,7 +168,10 @@ static void test_slow_answer(void **state)
 
     double begin = seconds();
 
-    assert_int_equal(control_ask(*state, "/m", "slow", false, 100, &text, &size), -ETIMEDOUT);
+    assert_int_equal(control_ask(*state, "/m",
+                                 &(struct control_request){.verb = "slow", .verbose = false}, 100,
+                                 &text, &size),
+                     -ETIMEDOUT);
     assert_true(seconds() - begin < 2);
     control_end(control);
     pthread_join(thread, NULL);

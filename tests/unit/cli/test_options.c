@@ -15,6 +15,9 @@ static const struct {
     [OPTION_CA_FILE] = {"/t/ca.pem", "/t/ca.pem", 0},
     [OPTION_PROXY] = {"http://p:1", "http://p:1", 0},
     [OPTION_CACHE_DIR] = {"/t/cache", "/t/cache", 0},
+    [OPTION_CACHE_SIZE] = {"5GiB", "5GiB", 5UL << 30},
+    [OPTION_MIN_FREE] = {"100MB", "100MB", 100000000},
+    [OPTION_VERIFY] = {"strict", "strict", 0},
     [OPTION_REFRESH] = {"90s", "90s", 90},
     [OPTION_PREFETCH] = {"none", "none", 0},
     [OPTION_JOBS] = {"3", "3", 3},
@@ -155,7 +158,7 @@ static void test_refusals(void **state)
     refuse(parse_from(NULL, &c, "mount", "--cache", "/x", "/m", NULL), &c, "unknown", "");
     refuse(parse_from(NULL, &c, "mount", "/m", "-o", "prefetsch=all", NULL), &c, "prefetsch",
            "prefetch");
-    refuse(parse_from(NULL, &c, "mount", "/m", "-o", "verify=strict", NULL), &c, "unknown", "");
+    refuse(parse_from(NULL, &c, "mount", "/m", "-o", "teapot=yes", NULL), &c, "unknown", "");
     refuse(parse_from(NULL, &c, "mount", "/m", "-o", "rw", NULL), &c, "read-only", "");
     refuse(parse_from(NULL, &c, "mount", "/m", "-o", "jobs", NULL), &c, "needs a value", "");
     refuse(parse_from(NULL, &c, "mount", "/m", "--jobs", NULL), &c, "needs a value", "");
@@ -168,7 +171,7 @@ static void test_refusals(void **state)
     refuse(parse_from(NULL, &c, "mount", "/m", "--jobs=-1", NULL), &c, "not a number", "");
     refuse(parse_from(NULL, &c, "mount", "/m", "--jobs=99999999999999999999", NULL), &c, "not", "");
     refuse(parse_from(NULL, &c, "mount", "/m", "--umask=8", NULL), &c, "octal", "");
-    refuse(parse_from(NULL, &c, "mount", "/m", "--prefetch=al", NULL), &c, "all|none", "");
+    refuse(parse_from(NULL, &c, "mount", "/m", "--prefetch=al", NULL), &c, "all|pinned|none", "");
     setenv("AGNESFS_JOBS", "many", 1);
     refuse(parse_from(NULL, &c, "mount", "/m", "--jobs=2", NULL), &c, "many", "");
     assert_string_equal(c.what, "AGNESFS_JOBS");
