@@ -334,6 +334,16 @@ static int add_own(const struct source *source, const char *url, const char *par
     return r ? r : url_list_add(list, source, full);
 }
 
+/* Any other label is 404 today, whoever asks (contract 2): only tried where nothing else is left. */
+static bool is_downloadable(const char *label)
+{
+    static const char others[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
+    size_t size = strspn(label, others);
+
+    return size > 0 && size <= 128 && label[size] == '\0' && label[0] != '.' && label[0] != '-';
+}
+
 static int add_download(const struct source *source, const char *label, const char *part,
                         struct url_list *list)
 {
@@ -390,11 +400,14 @@ static int collect_urls(const struct source *source, const struct tree_row *row,
         return row->url[0] ? add_own(source, row->url, part, list) : -EINVAL;
     if (bundle)
         return add_bundle(source, row, list);
+
+    bool by_id = is_downloadable(row->table_id), by_name = is_downloadable(row->name);
+
     if (row->url[0])
         r = add_own(source, row->url, part, list);
-    if (r == 0 && row->table_id[0])
+    if (r == 0 && row->table_id[0] && (by_id || !by_name))
         r = add_download(source, row->table_id, part, list);
-    if (r == 0 && row->name[0])
+    if (r == 0 && row->name[0] && (by_name || !by_id))
         r = add_download(source, row->name, part, list);
     return r;
 }

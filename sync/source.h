@@ -18,6 +18,9 @@
 
 #include "sync/tree.h"
 
+/* The version of Agnes whose contract we keep. */
+#define SOURCE_CONTRACT "0.84.8"
+
 struct source;
 
 enum source_kind {

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cache/scoped.h"
+#include "sync/json.h"
+#include "sync/names.h"
 #include "sync/transfer_private.h"
 
 __attribute__((format(printf, 4, 5))) static void say(struct answer_verdict *verdict,
@@ -27,8 +30,24 @@ static void refuse_redirect(const struct fetch_head *head, struct answer_verdict
 {
     int size = (int)strcspn(head->location, "?#");
 
-    say(verdict, ATTEMPT_REFUSED, -EPROTO, "redirected to %.*s, not followed",
-        size > 120 ? 120 : size, head->location);
+    say(verdict, ATTEMPT_REFUSED, -EPROTO, "moved to %.*s, not followed (%d)",
+        size > 110 ? 110 : size, head->location, head->status);
+}
+
+/* "1.20.3" as its first three numbers, the more significant the larger; 0 for what is none. */
+static uint64_t version_rank(const char *text)
+{
+    unsigned numbers[3] = {0};
+
+    if (sscanf(text, "%5u.%5u.%5u", &numbers[0], &numbers[1], &numbers[2]) < 1)
+        return 0;
+    return ((uint64_t)numbers[0] << 40) + ((uint64_t)numbers[1] << 20) + numbers[2];
+}
+
+/* The floor that a server sets for its clients counts versions of Agnes (contract 1.8). */
+static bool too_old_for(const char *floor)
+{
+    return version_rank(floor) > version_rank(SOURCE_CONTRACT);
 }
 
 static bool type_fits(const struct answer_rules *rules, const char *type)
@@ -88,6 +107,10 @@ void answer_judge(const struct answer_rules *rules, const struct fetch_head *hea
         ret_verdict->end = ATTEMPT_STATUS;
     else if (head->status != 200 && head->status != 206)
         say(ret_verdict, ATTEMPT_REFUSED, -EPROTO, "the server answered %d", head->status);
+    else if (rules->json && too_old_for(head->min_version))
+        say(ret_verdict, ATTEMPT_REFUSED, -ENOTSUP,
+            "the server wants clients of Agnes %.40s or newer, this one is of %s",
+            head->min_version, SOURCE_CONTRACT);
     else if (!type_fits(rules, head->type))
         say(ret_verdict, ATTEMPT_REFUSED, -EPROTO, "the server sent %s, not %s",
             head->type[0] ? head->type : "something without a type",
@@ -101,15 +124,54 @@ void answer_judge(const struct answer_rules *rules, const struct fetch_head *hea
     ret_verdict->whole = ret_verdict->end == ATTEMPT_OK && head->status == 200 && rules->ranged;
 }
 
-int answer_status_error(int status, bool with_token, char *ret_message, size_t size)
+/* --- refusals --- */
+
+#define DETAIL_SIZE 101
+
+/* FastAPI's error: {"detail": "words"} or {"detail": {"code": ..., "hint": "words"}}. */
+static void find_detail(const struct answer_refusal *refusal, char ret_text[static DETAIL_SIZE])
 {
+    static const struct json_limits limits = {.bytes = EXCUSE_SIZE, .depth = 8};
+    scoped(json_freep) struct json *root = NULL;
+    char printable[NAME_PRINTABLE_SIZE];
+    struct json_error error;
+
+    ret_text[0] = '\0';
+    if (json_parse(refusal->body, refusal->body_size, &limits, &root, &error) < 0)
+        return;
+
+    const struct json *detail = json_get(root, "detail");
+    const char *words = json_string(detail);
+
+    words = words ? words : json_string(json_get(detail, "hint"));
+    words = words ? words : json_string(json_get(detail, "code"));
+    if (!words)
+        return;
+    name_printable(words, printable);
+    snprintf(ret_text, DETAIL_SIZE, "%.*s", DETAIL_SIZE - 1, printable);
+}
+
+static void refuse(const struct answer_refusal *refusal, const char *what, char *ret_message,
+                   size_t size)
+{
+    char detail[DETAIL_SIZE];
+
+    find_detail(refusal, detail);
+    snprintf(ret_message, size, "%s (%d)%s%s", what, refusal->status, detail[0] ? ": " : "",
+             detail);
+}
+
+int answer_status_error(const struct answer_refusal *refusal, char *ret_message, size_t size)
+{
+    int status = refusal->status;
+
     switch (status) {
     case 401:
-        snprintf(ret_message, size,
-                 with_token ? "the server refused the token (401)"
-                            : "the server wants a token (401)");
+        refuse(refusal,
+               refusal->with_token ? "the server refused the token" : "the server wants a token",
+               ret_message, size);
         return -EACCES;
-    case 403: snprintf(ret_message, size, "the server refused access (403)"); return -EACCES;
+    case 403: refuse(refusal, "the server refused access", ret_message, size); return -EACCES;
     case 404:
     case 410:
         snprintf(ret_message, size, "the source does not have it (%d)", status);

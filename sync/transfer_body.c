@@ -259,6 +259,15 @@ static void note_bytes(struct strand *strand, size_t size)
     transfers_progress(job->transfers, job);
 }
 
+static void keep_excuse(struct strand *strand, const void *data, size_t size)
+{
+    size_t room = sizeof(strand->excuse) - 1 - strand->excuse_size;
+    size_t some = size < room ? size : room;
+
+    memcpy(strand->excuse + strand->excuse_size, data, some);
+    strand->excuse_size += some;
+}
+
 /* The body of a 404 is read past, so that the connection can be used again. */
 int strand_body(void *arg, const void *data, size_t size)
 {
@@ -267,6 +276,7 @@ int strand_body(void *arg, const void *data, size_t size)
 
     note_bytes(strand, size);
     if (!strand->counts) {
+        keep_excuse(strand, data, size);
         strand->skipped += size;
         return strand->skipped > 65536 ? -ECANCELED : 0;
     }

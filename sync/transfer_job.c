@@ -23,9 +23,9 @@ void job_say(struct job *job, enum attempt_end end, int error, const char *messa
     snprintf(job->message, sizeof(job->message), "%s", message);
 }
 
-static struct partial *job_partial(const struct job *job)
+struct partial *job_partial(const struct job *job)
 {
-    return job->sink ? atomic_load(&job->sink->partial) : NULL;
+    return job->sink && !job->asked ? atomic_load(&job->sink->partial) : NULL;
 }
 
 static bool job_is_complete(const struct job *job)
@@ -85,6 +85,8 @@ void job_start(struct job *job)
     }
     job->transfers->busy++;
     job->progress_ms = transfers_now_ms();
+    job->url = transfers_first_url(job->transfers, job->urls);
+    job->url_recalled = job->url > 0;
     job->phase = JOB_OPENING;
     job_ask_disk(job, DISK_OPEN);
 }
@@ -141,6 +143,18 @@ void job_restart(struct job *job)
     job_cancel_strands(job);
 }
 
+/* What worked before does not any more: perhaps the first URL does by now. */
+static bool job_asks_all_again(struct job *job)
+{
+    if (!job->url_recalled || job->attempt.end != ATTEMPT_STATUS)
+        return false;
+    transfers_doubt_urls(job->transfers, job->urls);
+    job->url_recalled = false;
+    job->url = 0;
+    job->tries = 0;
+    return true;
+}
+
 static void job_apply(struct job *job, const struct retry *retry)
 {
     bool stream = job->no_ranges || job->key.kind == BLOB_NONE;
@@ -156,7 +170,12 @@ static void job_apply(struct job *job, const struct retry *retry)
         break;
     case RETRY_SAME: break;
     case RETRY_GIVE_UP:
-    default: job_end(job, job->error); return;
+    default:
+        if (!job_asks_all_again(job)) {
+            job_end(job, job->error);
+            return;
+        }
+        break;
     }
     job->not_before_ms = transfers_now_ms() + retry->wait_ms;
     if (stream && !job->document)
@@ -200,6 +219,7 @@ static void job_came(struct job *job)
     struct partial *partial = job_partial(job);
 
     job->tries = 0;
+    transfers_note_url(job->transfers, job->urls, job->url);
     atomic_store(&job->transfers->away, false);
     transfers_progress(job->transfers, job);
     if (job->document) {
@@ -233,6 +253,16 @@ static void job_blame_disk(struct job *job, int error)
     }
 }
 
+/* The server stores a table by its name and grants it by its id (contract 2). */
+static void job_blame_names(struct job *job)
+{
+    char refusal[sizeof(job->message)];
+
+    snprintf(refusal, sizeof(refusal), "%s", job->message);
+    snprintf(job->message, sizeof(job->message), "not there under its id (404); by its name %.110s",
+             refusal);
+}
+
 void job_judge(struct job *job, const struct strand *strand)
 {
     int error = job->sink ? atomic_load(&job->sink->error) : 0;
@@ -251,6 +281,8 @@ void job_judge(struct job *job, const struct strand *strand)
     job_say(job, strand->attempt.end, strand->error, strand->message);
     if (error < 0)
         job_blame_disk(job, error);
+    else if (job->url > 0 && job->attempt.end == ATTEMPT_STATUS && job->status == 403)
+        job_blame_names(job);
     if (!job->waiters && !job->rest) {
         job_end(job, job->error);
     } else if (job_renews_token(job, strand)) {

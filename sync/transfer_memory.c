@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What the network thread remembers between jobs: the token, and what failed lately. Nobody else
- * touches either. The list of setbacks stays short: a look-up drops what is to be forgotten. */
+/* What the network thread remembers between jobs: the token, what failed lately, and which URLs of
+ * a blob lead nowhere. Nobody else touches these. The list of setbacks stays short: a look-up drops
+ * what is to be forgotten. */
 #include <stdio.h>
 #include <string.h>
 
@@ -98,8 +99,78 @@ const struct setback *transfers_setback(struct transfers *transfers, const char 
     return setback && transfers_now_ms() < setback->until_ms ? setback : NULL;
 }
 
+/* --- URLs --- */
+
+#define BARREN_MAX 1024
+
+static struct barren **find_barren(struct barren **at, const char *url)
+{
+    while (*at && strcmp((*at)->url, url) != 0)
+        at = &(*at)->next;
+    return at;
+}
+
+static void drop_barren(struct transfers *transfers, struct barren **at)
+{
+    struct barren *barren = *at;
+
+    *at = barren->next;
+    free(barren);
+    transfers->barren_count--;
+}
+
+size_t transfers_first_url(const struct transfers *transfers, char *const *urls)
+{
+    struct barren *barren = transfers->barren;
+
+    for (size_t i = 0; barren && urls[i]; i++) {
+        if (!*find_barren(&barren, urls[i]))
+            return i;
+    }
+    return 0;
+}
+
+/* Without memory it is asked in vain once more. */
+static void add_barren(struct transfers *transfers, const char *url)
+{
+    struct barren **last = &transfers->barren;
+    size_t size = strlen(url) + 1;
+    struct barren *barren = malloc(sizeof(*barren) + size);
+
+    if (!barren)
+        return;
+    memcpy(barren->url, url, size);
+    barren->next = transfers->barren;
+    transfers->barren = barren;
+    if (++transfers->barren_count <= BARREN_MAX)
+        return;
+    while ((*last)->next)
+        last = &(*last)->next;
+    drop_barren(transfers, last);
+}
+
+void transfers_note_url(struct transfers *transfers, char *const *urls, size_t good)
+{
+    for (size_t i = 0; i < good; i++) {
+        if (!*find_barren(&transfers->barren, urls[i]))
+            add_barren(transfers, urls[i]);
+    }
+}
+
+void transfers_doubt_urls(struct transfers *transfers, char *const *urls)
+{
+    for (size_t i = 0; urls[i]; i++) {
+        struct barren **at = find_barren(&transfers->barren, urls[i]);
+
+        if (*at)
+            drop_barren(transfers, at);
+    }
+}
+
 void transfers_forget(struct transfers *transfers)
 {
+    while (transfers->barren)
+        drop_barren(transfers, &transfers->barren);
     while (transfers->setbacks) {
         struct setback *next = transfers->setbacks->next;
 

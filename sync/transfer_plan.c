@@ -20,7 +20,7 @@ static uint64_t filled(void *arg, uint32_t block)
 {
     const struct view *view = arg;
 
-    return partial_filled(atomic_load(&view->job->sink->partial), block);
+    return partial_filled(job_partial(view->job), block);
 }
 
 static bool coming(void *arg, uint32_t block)

@@ -112,6 +112,8 @@ struct waiter {
 };
 
 /* One request. Its blocks are coming while it is in the job's list. */
+#define EXCUSE_SIZE 1024
+
 struct strand {
     struct strand *next;
     struct job *job;
@@ -127,8 +129,10 @@ struct strand {
     bool drop;   /* to be cancelled: not from inside a callback */
     bool done;   /* it has brought what it was for */
     uint64_t brought;
-    uint64_t counted; /* of it, as progress */
-    uint64_t skipped; /* bytes of a body that we do not want */
+    uint64_t counted;         /* of it, as progress */
+    uint64_t skipped;         /* bytes of a body that we do not want */
+    char excuse[EXCUSE_SIZE]; /* their beginning */
+    size_t excuse_size;
     char *piece;
     size_t piece_size;
     unsigned token_version;
@@ -181,7 +185,8 @@ struct job {
     struct attempt attempt; /* the last one that failed */
     int error;              /* negative errno, if we give up now */
     size_t url;
-    unsigned tries; /* on this URL, since something last came */
+    bool url_recalled; /* the first ones were passed over, by transfers_first_url */
+    unsigned tries;    /* on this URL, since something last came */
     unsigned misfits;
     unsigned corruptions;
     bool no_cache;
@@ -204,6 +209,12 @@ struct setback {
     char message[160];
     int64_t until_ms;
     int64_t forget_ms;
+};
+
+/* A URL that was answered 404 where another of the same blob had it. */
+struct barren {
+    struct barren *next;
+    char url[];
 };
 
 struct transfers {
@@ -229,6 +240,8 @@ struct transfers {
     struct job *jobs; /* oldest first */
     unsigned busy;    /* places taken: strands, and jobs that open or commit */
     struct setback *setbacks;
+    struct barren *barren; /* newest first */
+    size_t barren_count;
     int64_t progress_ms; /* of any transfer */
     uint32_t random;
     char *token;
@@ -270,6 +283,10 @@ void job_judge(struct job *job, const struct strand *strand);
  * thread has answered. */
 void job_end(struct job *job, int error);
 void job_free(struct job *job);
+
+/* Where its bytes go; NULL if it has none now. While the disk thread has been asked something, it may
+ * end the sink and the partial with it: then they are not ours to look at. */
+struct partial *job_partial(const struct job *job);
 
 void job_say(struct job *job, enum attempt_end end, int error, const char *message);
 void job_ask_disk(struct job *job, enum disk_kind kind);
@@ -317,6 +334,13 @@ const struct setback *transfers_setback(struct transfers *transfers, const char 
 
 /* The job has ended so: error 0 forgets its setback. */
 void transfers_note_end(struct transfers *transfers, const struct job *job, int error);
+
+/* Whether a table is stored by its id or by its name only the server knows (contract 2): what has
+ * worked is tried first from then on. The index of the first URL that is not known to be barren. */
+size_t transfers_first_url(const struct transfers *transfers, char *const *urls);
+void transfers_note_url(struct transfers *transfers, char *const *urls, size_t good);
+void transfers_doubt_urls(struct transfers *transfers, char *const *urls);
+
 void transfers_forget(struct transfers *transfers);
 
 /* --- answers (pure) --- */
@@ -345,5 +369,13 @@ struct answer_verdict {
 void answer_judge(const struct answer_rules *rules, const struct fetch_head *head,
                   struct answer_verdict *ret_verdict);
 
-/* What a status that is no success means when we give up: an errno and a phrase. */
-int answer_status_error(int status, bool with_token, char *ret_message, size_t size);
+/* What a status that is no success means when we give up: an errno and a phrase, with the server's
+ * own reason (the "detail" of its JSON, contract 1.8, made printable) where it refuses us. */
+struct answer_refusal {
+    int status;
+    bool with_token;
+    const char *body; /* its beginning, NUL-terminated */
+    size_t body_size;
+};
+
+int answer_status_error(const struct answer_refusal *refusal, char *ret_message, size_t size);

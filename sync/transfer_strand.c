@@ -58,8 +58,12 @@ static void note_end(struct strand *strand, const struct fetch_result *result)
     if (strand->attempt.end != ATTEMPT_OK || strand->done)
         return;
     if (strand->status >= 400) {
-        error = answer_status_error(strand->status, transfers->token != NULL, message,
-                                    sizeof(message));
+        const struct answer_refusal refusal = {.status = strand->status,
+                                               .with_token = transfers->token != NULL,
+                                               .body = strand->excuse,
+                                               .body_size = strand->excuse_size};
+
+        error = answer_status_error(&refusal, message, sizeof(message));
         strand_say(strand, ATTEMPT_STATUS, error, message);
     } else if (result->end == FETCH_ABORTED) { /* our own memory, or what the disk will tell */
         strand_say(strand, ATTEMPT_LOCAL, -ENOMEM, "no memory");

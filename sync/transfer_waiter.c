@@ -54,7 +54,7 @@ void waiters_end(struct job *job, int error, const char *message)
 /* Bytes that no version can be told of are not served before the whole is verified. */
 void waiters_serve(struct job *job)
 {
-    struct partial *partial = job->sink ? atomic_load(&job->sink->partial) : NULL;
+    struct partial *partial = job_partial(job);
     struct waiter **at = &job->waiters;
 
     if (!partial || job->tag[0] == '\0')

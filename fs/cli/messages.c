@@ -138,12 +138,20 @@ int complain_refresh(struct complaint *ret_complaint, const char *source, const 
         complain(ret_complaint, code, source, "%s, and no token was found", why);
         complaint_hint(ret_complaint, "log in with the agnes CLI, or give --token-file FILE");
     } else if (code == EXIT_AUTHENTICATION) {
-        complain(ret_complaint, code, source, "%s: token expired, revoked or not allowed", why);
+        complain(ret_complaint, code, source, "%s%s", why,
+                 strchr(why, ':') ? "" : ": token expired, revoked or not allowed");
         complaint_hint(ret_complaint, "get a fresh one at %s/setup, or log in with the agnes CLI",
                        source);
     } else if (code == EXIT_UNREACHABLE) {
         complain(ret_complaint, code, source, "server unreachable: %s", why);
         complaint_hint(ret_complaint, "this source comes from %s", origin);
+    } else if (error == -ENOTSUP) {
+        complain(ret_complaint, EXIT_FAILED, source, "%s", why);
+        complaint_hint(ret_complaint, "upgrade agnesfs");
+    } else if (error == -EPROTO && strncmp(why, "moved to ", 9) == 0) {
+        complain(ret_complaint, EXIT_FAILED, source, "%s", why);
+        complaint_hint(ret_complaint, "if that is right, use that address (it came from %s)",
+                       origin);
     } else if (error == -EPROTO) {
         complain(ret_complaint, EXIT_FAILED, source, "no usable manifest: %s", why);
         complaint_hint(ret_complaint,

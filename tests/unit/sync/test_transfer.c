@@ -485,7 +485,7 @@ static void a_redirect_is_not_followed(void **state)
     snprintf(headers, sizeof(headers), "Location: %s\r\n", target);
     answer(f, &(struct http_answer){.status = 302, .headers = headers});
     assert_int_equal(fetch(f, &(struct wish){.path = "/t"}), -EPROTO);
-    assert_non_null(strstr(f->result.message, "/elsewhere, not followed"));
+    assert_non_null(strstr(f->result.message, "/elsewhere, not followed (302)"));
     assert_null(strstr(f->result.message, "secret"));
     assert_int_equal(http_server_count(f->server, NULL), 1);
 }
