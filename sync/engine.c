@@ -30,6 +30,11 @@ static int engine_refresh_once(struct refresh *refresh)
     if (r < 0)
         return r;
 
+    /* Why the server keeps tables to itself, asked where that is news. */
+    r = refresh_explain(refresh);
+    if (r < 0)
+        return r;
+
     /* Sudden emptiness is cross-checked, else held. Then: what must be here first? */
     r = refresh_plan(refresh);
     if (r < 0)

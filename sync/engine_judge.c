@@ -12,7 +12,6 @@
 #include "sync/engine_private.h"
 
 #define MANIFEST_MAX ((uint64_t)64 << 20)
-#define STACK_MAX ((uint64_t)8 << 20)
 
 int refresh_fail(struct refresh *refresh, int error, const char *format, ...)
 {
@@ -28,15 +27,7 @@ int refresh_fail(struct refresh *refresh, int error, const char *format, ...)
 
 /* --- a document, waited for --- */
 
-struct document {
-    struct engine *engine;
-    bool arrived; /* engine's lock, like the rest until then */
-    struct want_result result;
-    char *text;
-    size_t size;
-};
-
-static void document_release(struct document *document)
+void document_release(const struct document *document)
 {
     free(document->text);
 }
@@ -58,9 +49,8 @@ static void on_document(void *arg, const struct want_result *result, const char 
     pthread_cond_broadcast(&document->engine->changed);
 }
 
-/* 0: result says how it went. */
-static int document_get(struct refresh *refresh, const char *url, uint64_t limit,
-                        struct document *ret_document)
+int document_get(struct refresh *refresh, const char *url, uint64_t limit,
+                 struct document *ret_document)
 {
     struct engine *engine = refresh->engine;
     int r;
@@ -74,6 +64,16 @@ static int document_get(struct refresh *refresh, const char *url, uint64_t limit
         pthread_cond_wait(&engine->changed, &engine->lock);
     refresh->report->requests += ret_document->result.requests;
     return ret_document->result.error;
+}
+
+/* Whoever had packages or memory does not become a server from before there were any. */
+static bool knows_sections(const struct tree *last)
+{
+    for (uint32_t i = 0; last && i < tree_group_count(last); i++) {
+        if (tree_group(last, i)->section != TREE_DIRECT)
+            return true;
+    }
+    return false;
 }
 
 int refresh_fetch_manifest(struct refresh *refresh)
@@ -92,6 +92,8 @@ int refresh_fetch_manifest(struct refresh *refresh)
     if (r < 0)
         return refresh_fail(refresh, r, "not a manifest: %s",
                             r == -EPROTO ? error.message : "no memory");
+    if (manifest_is_flat(refresh->manifest) && knows_sections(refresh->last))
+        manifest_disbelieve(refresh->manifest);
     return 0;
 }
 

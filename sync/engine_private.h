@@ -108,6 +108,7 @@ struct refresh {
 /* --- chapters of a refresh: 0 or a negative errno, with report->message --- */
 
 int refresh_fetch_manifest(struct refresh *refresh);
+int refresh_explain(struct refresh *refresh);
 int refresh_plan(struct refresh *refresh);
 int refresh_stage(struct refresh *refresh);
 int refresh_make_tree(struct refresh *refresh);
@@ -117,6 +118,23 @@ bool refresh_doubts_changed(const struct refresh *refresh);
 void refresh_publish(struct refresh *refresh);
 void refresh_sweep(struct refresh *refresh);
 int refresh_fill(struct refresh *refresh);
+
+/* --- a document, waited for --- */
+
+struct document {
+    struct engine *engine;
+    bool arrived; /* engine's lock, like the rest until then */
+    struct want_result result;
+    char *text;
+    size_t size;
+};
+
+/* The error of the result. Counted as a request of the refresh. */
+int document_get(struct refresh *refresh, const char *url, uint64_t limit,
+                 struct document *ret_document);
+void document_release(const struct document *document);
+
+#define STACK_MAX ((uint64_t)8 << 20) /* the server's list of my stack */
 
 __attribute__((format(printf, 3, 4))) int refresh_fail(struct refresh *refresh, int error,
                                                        const char *format, ...);

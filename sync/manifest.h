@@ -13,6 +13,7 @@
  * | a section missing, null, or not an array, or full   | hold the section: its rows stay       |
  * |   of entries of which none has a name               |                                       |
  * | [] where rows were                                  | the caller holds it (plan.h)          |
+ * | only "tables", an object (servers before packages)  | its tables, under data/_tables        |
  * | a row that is no object; a name, id or slug that    | drop the row, report an error; if it  |
  * |   is no string or can not be a name; reserved slug; |   was listed before, it keeps what it |
  * |   md5 not 32 hex; size negative, fractional or      |   has: a bad row is no withdrawal     |
@@ -57,12 +58,20 @@ struct manifest_file {
     bool sized;          /* exactly that much */
 };
 
+/* Why a server keeps a table to itself. It says server_only for two reasons (contract 1.3): the
+ * table never leaves it, or the package is one that the user has not taken a copy of. The latter
+ * holds for all tables of a package at once, and never for a required one. */
+#define MANIFEST_SERVER_ONLY "kept on the server (server_only)"
+#define MANIFEST_UNEXPLAINED MANIFEST_SERVER_ONLY ", which did not say why"
+#define MANIFEST_NOT_COPIED "not copied to your stack (server_only)" /* and what to do */
+
 struct manifest_row {
     struct tree_row row; /* group is an index into this manifest's groups */
     enum tree_section section;
     const struct manifest_file *files; /* none when withheld */
     size_t file_count;
     int64_t updated_ns; /* of row.updated, -1 if none or unreadable */
+    const char *asks;   /* of MANIFEST_UNEXPLAINED: the id of the package; else NULL */
 };
 
 enum verdict_kind {
@@ -88,6 +97,15 @@ int manifest_parse(const char *text, size_t size, const struct source *source,
                    struct manifest **ret_manifest, struct manifest_error *ret_error);
 void manifest_free(struct manifest *manifest);
 void manifest_freep(struct manifest *const *manifest);
+
+/* The server knows no sections, only tables: they are the direct ones, in a folder of their own. */
+bool manifest_is_flat(const struct manifest *manifest);
+
+/* Nothing in it counts, as if every section were missing. */
+void manifest_disbelieve(struct manifest *manifest);
+
+/* Gives all unexplained rows of the group their reason, and the verdicts on them. -ENOMEM. */
+int manifest_explain(struct manifest *manifest, uint32_t group, const char *reason);
 
 enum section_state manifest_section(const struct manifest *manifest, enum tree_section section);
 

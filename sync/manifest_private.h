@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* manifest_private.h - what a manifest is made of. For sync/manifest*.c only.
  *
- *     manifest.c          the document, its sections, packages and domains
+ *     manifest.c          the document, its sections
+ *     manifest_group.c    packages and domains
  *     manifest_row.c      one table or bundle
  *     manifest_content.c  its digests, sizes and parts
  *     manifest_settle.c   who gets a name that several claim; canonical order
@@ -26,6 +27,7 @@ struct manifest {
     size_t verdict_count;
     size_t entries[TREE_SECTIONS];
     enum section_state sections[TREE_SECTIONS];
+    bool flat;
 };
 
 /* --- one row --- */
@@ -33,6 +35,7 @@ struct manifest {
 struct row_reader {
     struct arena *arena;
     const struct source *source;
+    const char *label;  /* of a table whose entry does not say it; NULL: the entry does */
     const char *reason; /* why the row is dropped */
 };
 
@@ -77,6 +80,29 @@ __attribute__((format(printf, 2, 3))) const char *row_format(struct arena *arena
 int64_t manifest_time(const char *text);
 
 /* --- the manifest --- */
+
+/* One manifest_parse. */
+struct reading {
+    struct manifest *manifest;
+    struct row_reader reader;
+    const struct json *sections[TREE_SECTIONS];
+    const struct json *flat; /* the tables of a manifest that knows no sections; NULL */
+    struct manifest_error *error;
+};
+
+int manifest_read_packages(struct reading *reading);
+int manifest_read_domains(struct reading *reading);
+
+/* The group's tables; what can not be believed becomes a verdict. */
+int manifest_read_tables(struct reading *reading, const struct json *tables, const char *array,
+                         uint32_t group);
+
+/* An array that is empty, or has an entry with such a label. */
+bool manifest_can_read(const struct json *array, const char *label_key);
+
+/* A row that nobody can name is known by its place. NULL without memory. */
+const char *manifest_label_or_place(struct reading *reading, const struct json *entry,
+                                    const char *key, const char *array, size_t position);
 
 /* Group, name and path may be NULL. -ENOMEM. */
 int manifest_judge(struct manifest *manifest, enum verdict_kind kind, enum tree_section section,

@@ -157,7 +157,7 @@ static int read_withheld(struct row_reader *reader, const struct json *entry,
     }
     /* Whatever is not plainly "no" keeps the table where it is. */
     if (said != JSON_ABSENT && said != JSON_NULL && (said != JSON_BOOL || json_is_true(only)))
-        row->row.withheld = "kept on the server (server_only)";
+        row->row.withheld = MANIFEST_SERVER_ONLY;
     return 0;
 }
 
@@ -194,6 +194,17 @@ static int find_path(struct row_reader *reader, const struct tree_group *group, 
     return row->row.path ? 0 : -ENOMEM;
 }
 
+static int read_name(struct row_reader *reader, const struct json *entry, const char **ret_name)
+{
+    if (!reader->label)
+        return row_read_label(reader, entry, "name", ret_name);
+    if (json_type(entry) != JSON_OBJECT)
+        return row_drop(reader, "not an object");
+    if (!*reader->label)
+        return row_drop(reader, "name is empty");
+    return copy_text(reader, reader->label, strlen(reader->label), ret_name);
+}
+
 int row_read_table(struct row_reader *reader, const struct json *entry,
                    const struct tree_group *group, struct manifest_row *ret_row)
 {
@@ -204,7 +215,7 @@ int row_read_table(struct row_reader *reader, const struct json *entry,
     *ret_row = (struct manifest_row){.section = group->section, .updated_ns = -1};
     ret_row->row = (struct tree_row){
         .flags = has_parts ? TREE_ROW_PARTS : 0, .rows = -1, .token = "", .md5 = "", .url = ""};
-    if ((r = row_read_label(reader, entry, "name", &ret_row->row.name)) < 0 ||
+    if ((r = read_name(reader, entry, &ret_row->row.name)) < 0 ||
         (r = row_read_text(reader, entry, "id", &ret_row->row.table_id)) < 0 ||
         (r = read_facts(reader, entry, ret_row)) < 0 ||
         (r = read_withheld(reader, entry, ret_row)) < 0)

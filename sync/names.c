@@ -62,7 +62,8 @@ int name_from_label(const char *label, const char *suffix, char ret_name[static 
 
 bool name_is_reserved_slug(const char *name)
 {
-    return !strcmp(name, "_shared") || !strcmp(name, "_direct") || !strcmp(name, NAME_README);
+    return !strcmp(name, "_shared") || !strcmp(name, "_direct") || !strcmp(name, NAME_FLAT) ||
+           !strcmp(name, NAME_README);
 }
 
 /* Length of the part segment that text begins with; 0 if it begins with none. */

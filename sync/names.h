@@ -25,6 +25,9 @@
 /* What we write beside tables and packages; no slug and no partitioned table may take the name. */
 #define NAME_README "README.md"
 
+/* The folder of tables that a server from before packages lists. */
+#define NAME_FLAT "_tables"
+
 /* name + suffix (".parquet", "" for folders) in ret_name. */
 int name_from_label(const char *label, const char *suffix, char ret_name[static NAME_SIZE]);
 

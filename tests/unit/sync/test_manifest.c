@@ -154,6 +154,17 @@ static void documents(void **state)
         {"{'detail':'Not Found'}", "reject: the manifest has none of the sections we know\n"},
         {"{'Direct_Tables':[]}", "reject: the manifest has none of the sections we know\n"},
         {"{'tables':{}}", "hold direct_tables\nhold data_packages\nhold memory_domains\n"},
+        {"{'tables':{'orders':{'hash':'" MD5_A "','size_bytes':5,'query_mode':'local'},"
+         "'Agnes log':{'query_mode':'internal'},'bad':5,'':{}},'assets':{}}",
+         "hold data_packages\nhold memory_domains\n"
+         "+ data/_tables/orders.parquet md5-" MD5_A "-5\n"
+         "- : name is empty\n"
+         "~ Agnes log: query mode internal\n"
+         "- bad: not an object\n"},
+        {"{'tables':{'orders':{'hash':'" MD5_A "','size_bytes':5}},'data_packages':[]}",
+         "hold direct_tables\nhold memory_domains\n"},
+        {"{'tables':[{'name':'orders'}]}",
+         "hold direct_tables\nhold data_packages\nhold memory_domains\n"},
         {"{'direct_tables':null}", "hold direct_tables\nhold data_packages\nhold memory_domains\n"},
         {"{'direct_tables':[]}", "hold data_packages\nhold memory_domains\n"},
         {"{'direct_tables':[],'data_packages':[],'memory_domains':[]}", ""},
@@ -438,7 +449,8 @@ static void packages(void **state)
          "- _direct/t: slug is reserved\n- _direct/u: slug is reserved\n"},
         {"{'slug':'README.md','tables':[]}", "- README.md/: slug is reserved\n"},
         {"{'slug':' README.md ','tables':[]}", "-  README.md /: slug is reserved\n"},
-        {"{'slug':'s','name':5,'tables':[" TABLE("t") "]}", "- s/t: name is not a string\n"},
+        {"{'slug':'s','name':5,'tables':[" TABLE("t") "]}",
+         "[s]\n+ data/s/t.parquet md5-" MD5_A "-5\n"}, /* a name for people only */
         {"{'slug':'s','name':null,'description':5,'id':7,'tables':[" TABLE("t") "]}",
          "[s]\n" AT("s/t")},
         {"{'slug':'s'}", "- s/: no list of tables\n"},
@@ -469,7 +481,7 @@ static void domains(void **state)
         {"{'slug':'finance'}", "+ memory/finance/bundle.md <=16777216\n"},
         {"{'slug':'R&D notes'}", "+ memory/R_D_notes/bundle.md <=16777216\n"},
         {"{'slug':'f','md5':'token'}", "- f: md5 is not 32 hex digits\n"},
-        {"{'slug':'f','name':[]}", "- f: name is not a string\n"},
+        {"{'slug':'f','name':[]}", "+ memory/f/bundle.md <=16777216\n"},
         {"{'slug':'f','id':1.5}", "- f: id is not a string\n"},
         {"{'slug':'_direct'}", "- _direct: slug is reserved\n"},
         {"{'slug':'f'},{'slug':null}", "+ memory/f/bundle.md <=16777216\n"

@@ -121,6 +121,7 @@ static void some_slugs_are_ours(void **state)
 {
     assert_true(name_is_reserved_slug("_shared"));
     assert_true(name_is_reserved_slug("_direct"));
+    assert_true(name_is_reserved_slug("_tables"));
     assert_true(name_is_reserved_slug("README.md"));
     assert_false(name_is_reserved_slug("shared"));
     assert_false(name_is_reserved_slug("_directs"));
