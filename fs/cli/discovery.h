@@ -42,3 +42,11 @@ char *token_read(void *arg);
 
 /* Was there one when last asked? */
 bool token_present(const struct token *token);
+
+/* Where it comes from, for people: a file's path, "AGNES_TOKEN", "" for none. */
+const char *token_origin(const struct token *token);
+
+/* When that one ends by its own word, in seconds since 1970; 0 if it does not say. */
+uint64_t token_ends(const struct token *token);
+
+#define TOKEN_HINT_S (7 * 24 * 3600) /* so long before, people are told */

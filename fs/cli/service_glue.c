@@ -135,6 +135,9 @@ int service_render_status(struct service *service, char **ret_text, size_t *ret_
     struct mount_facts mount = {0};
     struct status_facts facts = {
         .source = session_source(service->session),
+        .source_from = service->session->discovery.origin,
+        .token_from = token_origin(service->session->token),
+        .token_ends_unix = token_ends(service->session->token),
         .mountpoint = service->mountpoint,
         .cache_dir = service->session->cache_dir,
         .state_dir = service->session->state_dir,

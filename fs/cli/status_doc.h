@@ -28,6 +28,9 @@
 
 struct status_facts {
     const char *source;
+    const char *source_from;  /* where it was found */
+    const char *token_from;   /* "" for none */
+    uint64_t token_ends_unix; /* by its own word; 0: it does not say */
     const char *mountpoint;
     const char *cache_dir;
     const char *state_dir;

@@ -7,10 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "cache/scoped.h"
 #include "fs/cli/agnes_config.h"
 #include "fs/cli/discovery.h"
+#include "fs/cli/format.h"
+#include "fs/cli/token_expiry.h"
 #include "sync/json.h"
 
 enum { TOKEN_FILE_MAX = 64 << 10 };
@@ -22,6 +25,7 @@ struct token {
     bool may_be_gone;  /* token.json: that there is none is an answer */
     bool warned;       /* of bits for others */
     _Atomic bool held; /* there was one when last asked */
+    _Atomic uint64_t ends;
 };
 
 static bool is_token(const char *text)
@@ -155,6 +159,27 @@ void token_free(struct token *token)
     free(token);
 }
 
+static void note(struct token *token, const char *text)
+{
+    token->held = text != NULL;
+    token->ends = text ? token_expiry(text) : 0;
+}
+
+/* While there is time to do something about it. */
+static void warn_of_the_end(const struct token *token)
+{
+    uint64_t now = (uint64_t)time(NULL), ends = token->ends;
+    char span[FORMAT_SIZE];
+
+    if (ends == 0 || ends > now + TOKEN_HINT_S)
+        return;
+    format_duration(ends > now ? ends - now : now - ends, span);
+    warn(token_origin(token),
+         ends > now ? "the token expires in %s: log in again with the agnes CLI"
+                    : "the token expired %s ago: log in again with the agnes CLI",
+         span);
+}
+
 static int check(struct token *token, struct complaint *ret_complaint)
 {
     scoped_free char *text = NULL;
@@ -164,11 +189,14 @@ static int check(struct token *token, struct complaint *ret_complaint)
     if (token->fixed && !is_token(token->fixed))
         return complain(ret_complaint, EXIT_AUTHENTICATION, "AGNES_TOKEN",
                         "not a token: blanks or control characters in it");
-    token->held = token->fixed != NULL;
-    if (!token->path)
+    note(token, token->fixed);
+    if (!token->path) {
+        warn_of_the_end(token);
         return 0;
+    }
     r = read_file(token, &text, &why);
-    token->held = r == 0;
+    note(token, r == 0 ? text : NULL);
+    warn_of_the_end(token);
     if (text)
         explicit_bzero(text, strlen(text));
     if (r == 0 || r == -ENODATA || (token->may_be_gone && (r == -ENOENT || r == -ENOTDIR)))
@@ -214,8 +242,18 @@ char *token_read(void *arg)
         text = NULL;
     else if (token->fixed)
         text = strdup(token->fixed);
-    token->held = text != NULL;
+    note(token, text);
     return text;
+}
+
+const char *token_origin(const struct token *token)
+{
+    return token->path ? token->path : token->fixed ? "AGNES_TOKEN" : "";
+}
+
+uint64_t token_ends(const struct token *token)
+{
+    return token->ends;
 }
 
 bool token_present(const struct token *token)

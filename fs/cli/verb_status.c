@@ -5,9 +5,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cache/scoped.h"
 #include "fs/cli/control.h"
+#include "fs/cli/discovery.h"
 #include "fs/cli/format.h"
 #include "fs/cli/options.h"
 #include "fs/cli/paths.h"
@@ -59,6 +61,26 @@ static void print_refresh_line(const struct json *root)
         print_escaped(stdout, text_of(root, "error"));
         fputc('\n', stdout);
     }
+}
+
+static void print_token_line(const struct json *root)
+{
+    char ends[FORMAT_SIZE];
+    char soon[FORMAT_SIZE];
+
+    format_time((uint64_t)time(NULL) + TOKEN_HINT_S, soon);
+    snprintf(ends, sizeof(ends), "%s", text_of(root, "token_ends"));
+    if (*ends && strcmp(ends, soon) < 0) /* RFC 3339 in UTC is in order of time */
+        printf("  token       ends %s: log in again with the agnes CLI\n", ends);
+}
+
+static void print_origins(const struct json *root)
+{
+    fputs("  found       source: ", stdout);
+    print_escaped(stdout, text_of(root, "source_from"));
+    fputs("; token: ", stdout);
+    print_escaped(stdout, *text_of(root, "token_from") ? text_of(root, "token_from") : "none");
+    fputc('\n', stdout);
 }
 
 static void print_problems(const struct json *root)
@@ -118,6 +140,9 @@ static void print_status(const struct json *root, bool verbose)
     print_bytes_line(root);
     print_refresh_line(root);
     print_cache_line(root);
+    print_token_line(root);
+    if (verbose)
+        print_origins(root);
     if (verbose)
         print_details(root);
     print_problems(root);

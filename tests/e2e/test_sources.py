@@ -1,6 +1,10 @@
 """Where a stack may come from, and what leaves this machine on the way."""
 
+import base64
+import calendar
+import json
 import os
+import time
 
 import pytest
 
@@ -241,3 +245,37 @@ def test_token_is_nowhere_on_disk_nor_in_any_output(agnes, agnes_server):
         assert "a-token" not in str(mount.status())
     for path in [*agnes.home.rglob("*"), *agnes.runtime.rglob("*")]:
         assert not path.is_file() or b"a-token" not in path.read_bytes(), path
+
+
+# --- where the token comes from, and when it ends ---
+
+def jwt(seconds):
+    claims = json.dumps({"typ": "pat", "exp": int(time.time() + seconds)}).encode()
+    return f"e30.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.c2ln"
+
+
+@pytest.mark.parametrize("days, said", [(30, None), (6.5, "expires in 6 d"), (-2.5, "expired 2 d")])
+def test_a_token_that_ends_soon_is_told_of_in_time(agnes, stack, days, said):
+    token = jwt(days * 86400 + 60)
+    agnes.write_token(token)
+    with Server(Agnes(stack, token=token)) as server, agnes.mount(server.url) as mount:
+        result = agnes.run("sync", server.url, "--dry-run", expect=None)
+        line = agnes.run("status", mount.path, expect=None).out
+        ends = mount.status(expect=None)["token_ends"]
+        assert abs(calendar.timegm(time.strptime(ends, "%Y-%m-%dT%H:%M:%SZ"))
+                   - time.time() - days * 86400) < 120
+        if said:
+            assert said in result.err and "log in again" in result.err
+            assert f"ends {ends}" in line
+        else:
+            assert "expire" not in result.err and "log in" not in line
+
+
+def test_status_says_which_source_and_token_won(agnes, agnes_server):
+    agnes.write_token("a-token", server=agnes_server.url)
+    with agnes.mount(None) as mount:
+        document = mount.status()
+        assert document["source_from"].endswith("config.yaml")
+        assert document["token_from"].endswith("token.json")
+        assert document["token_ends"] is None
+        assert "token.json" in agnes.run("status", mount.path, "-v").out
