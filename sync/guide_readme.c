@@ -71,8 +71,7 @@ static void put_listed_row(FILE *out, const struct tree_row *row)
 
 static void put_withheld_row(FILE *out, const struct tree_row *row)
 {
-    putc('|', out);
-    fputs(" ", out);
+    fputs("| ", out);
     quote_markdown(out, row->name, GUIDE_CELL_MAX);
     put_cell(out, row->withheld);
     fputs(" |\n", out);
