@@ -174,6 +174,8 @@ static int read_facts(struct row_reader *reader, const struct json *entry, struc
         row->row.rows = (int64_t)rows;
     if (json_u64(json_get(entry, "size_bytes"), &size) == 0)
         row->row.size = size; /* of a withheld table too */
+    if (json_is_true(json_get(entry, "access_policy")))
+        row->row.flags |= TREE_ROW_POLICY;
     return 0;
 }
 

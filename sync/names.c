@@ -116,11 +116,27 @@ static size_t decode(const char *text, uint32_t *ret_character)
     return length;
 }
 
-/* Could it move the cursor, reorder the line, or hide? */
+/* Could it move the cursor, reorder the line, or hide? The last range are tags, which spell words
+ * that only programs see. */
 static bool is_unprintable(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) ||
-           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff ||
+           (c >= 0xe0000 && c <= 0xe0fff);
+}
+
+size_t name_show_character(const char *text, char ret_shown[static NAME_SHOWN_SIZE])
+{
+    uint32_t character;
+    size_t taken = decode(text, &character);
+
+    if (is_unprintable(character))
+        snprintf(ret_shown, NAME_SHOWN_SIZE, character < 0x100 ? "\\x%02x" : "\\u%04x", character);
+    else if (character == '\\') /* so that no label can pose as another's escape */
+        snprintf(ret_shown, NAME_SHOWN_SIZE, "\\\\");
+    else
+        snprintf(ret_shown, NAME_SHOWN_SIZE, "%.*s", (int)taken, text);
+    return taken;
 }
 
 void name_printable(const char *label, char ret_text[static NAME_PRINTABLE_SIZE])
@@ -130,20 +146,10 @@ void name_printable(const char *label, char ret_text[static NAME_PRINTABLE_SIZE]
     size_t cut = 0; /* where the ellipsis would go */
 
     for (const char *at = label; *at;) {
-        uint32_t character;
-        size_t taken = decode(at, &character);
-        char escaped[16];
-        const char *piece = at;
-        size_t piece_length = taken;
+        char piece[NAME_SHOWN_SIZE];
+        size_t taken = name_show_character(at, piece);
+        size_t piece_length = strlen(piece);
 
-        if (is_unprintable(character)) {
-            piece_length = (size_t)snprintf(escaped, sizeof escaped,
-                                            character < 0x100 ? "\\x%02x" : "\\u%04x", character);
-            piece = escaped;
-        } else if (character == '\\') {
-            piece = "\\\\"; /* so that no label can pose as another's escape */
-            piece_length = 2;
-        }
         if (length + piece_length >= NAME_PRINTABLE_SIZE) {
             memcpy(ret_text + cut, ellipsis, sizeof ellipsis);
             return;

@@ -38,6 +38,12 @@ bool name_is_reserved_slug(const char *name);
  * slashes, 1024 bytes in all. */
 bool name_is_part_path(const char *path);
 
+/* The character that text begins with, as it may be shown: itself, or an escape (\x0a, \u202e,
+ * two backslashes for one) if it could move the cursor, reorder the line, hide, or pose as an
+ * escape. Returns how many bytes of text it takes. text is not empty. */
+#define NAME_SHOWN_SIZE 16
+size_t name_show_character(const char *text, char ret_shown[static NAME_SHOWN_SIZE]);
+
 /* A label for logs and reports: control, invisible and bidirectional characters and the backslash
  * are escaped, and what is longer than 200 bytes is cut between characters and ends in "...". */
 #define NAME_PRINTABLE_SIZE 201

@@ -16,7 +16,7 @@
  *     "checksum": "xxh3-<32 hex>"        XXH3-128 of the text with zeros in this place
  *
  *     row: {"table_id", "md5", "token", "url", "updated", "query_mode", "rows", "size", "withheld",
- *           "partitioned", "unverified", "kept", "path",
+ *           "partitioned", "unverified", "kept", "access_policy", "path",
  *           "files": [{"part", "key", "shared_path", "mtime_ns": "<decimal>"}]}
  *
  * The checksum comes last, so that a torn, truncated or hand-edited file is noticed. What can not

@@ -34,6 +34,7 @@ static const struct state_flag state_flags[] = {
     {"partitioned", TREE_ROW_PARTS},
     {"unverified", TREE_ROW_UNVERIFIED},
     {"kept", TREE_ROW_KEPT},
+    {"access_policy", TREE_ROW_POLICY},
 };
 
 #define STATE_FLAGS (sizeof(state_flags) / sizeof(*state_flags))

@@ -218,6 +218,15 @@ static int add_groups(struct json *root, const struct tree *tree)
     return r;
 }
 
+/* Texts are decoration: a folder that holds nothing else would be missing without them. */
+static bool is_empty(const struct tree *tree, const struct tree_node *folder)
+{
+    for (uint32_t i = 0; i < folder->dir.count; i++)
+        if (tree_node(tree, folder->dir.first + i)->type != TREE_TEXT)
+            return false;
+    return true;
+}
+
 static int add_empty_folders(struct json *root, const struct tree *tree)
 {
     struct json *array = json_add_array(root, "empty_folders");
@@ -227,7 +236,7 @@ static int add_empty_folders(struct json *root, const struct tree *tree)
         const struct tree_node *node = tree_node(tree, i);
         char path[TREE_PATH_MAX];
 
-        if (node->type != TREE_DIR || node->dir.count > 0 || node->row != TREE_NO_ROW)
+        if (node->type != TREE_DIR || node->row != TREE_NO_ROW || !is_empty(tree, node))
             continue;
         r = tree_path(tree, node, path, sizeof(path));
         if (r == 0)

@@ -56,6 +56,7 @@ enum tree_row_flags {
     TREE_ROW_PARTS = 1,      /* the path is a directory of parts */
     TREE_ROW_UNVERIFIED = 2, /* the manifest gives no md5: size and PAR1 marks are all we know */
     TREE_ROW_KEPT = 4,       /* shows older content: the newer could not be had yet */
+    TREE_ROW_POLICY = 8,     /* an access policy decides which rows and columns it has for us */
 };
 
 struct tree_row {
@@ -131,6 +132,10 @@ int tree_builder_add_blob(struct tree_builder *builder, const char *path, uint32
 int tree_builder_add_text(struct tree_builder *builder, const char *path, const char *bytes,
                           size_t size);
 int tree_builder_add_live(struct tree_builder *builder, const char *path, unsigned live);
+
+/* What was added so far; the arrays stay until the next group or row is added. */
+const struct tree_group *tree_builder_groups(const struct tree_builder *builder, size_t *ret_count);
+const struct tree_row *tree_builder_rows(const struct tree_builder *builder, size_t *ret_count);
 
 /* Consumes the builder on success. Duplicates are found here: -EEXIST, -ENOTDIR. After a failure
  * the builder is good for nothing but tree_builder_free. */

@@ -208,3 +208,15 @@ int tree_builder_add_live(struct tree_builder *builder, const char *path, unsign
     return add_name(builder, path,
                     (struct tree_node){.type = TREE_LIVE, .row = TREE_NO_ROW, .live = live});
 }
+
+const struct tree_group *tree_builder_groups(const struct tree_builder *builder, size_t *ret_count)
+{
+    *ret_count = builder->tree->group_count;
+    return builder->tree->groups;
+}
+
+const struct tree_row *tree_builder_rows(const struct tree_builder *builder, size_t *ret_count)
+{
+    *ret_count = builder->tree->row_count;
+    return builder->tree->rows;
+}

@@ -10,6 +10,7 @@
 #include "cache/scoped.h"
 #include "fs/cli/service.h"
 #include "fs/cli/status_doc.h"
+#include "sync/guide.h"
 
 enum { MAX_PROBLEMS = 100 };
 
@@ -207,9 +208,12 @@ struct provider service_provider(struct service *service)
 
 static int decorate(void *arg, struct tree_builder *builder)
 {
+    const struct service *service = arg;
     int r = tree_builder_add_live(builder, ".agnes/status.json", LIVE_STATUS);
 
-    return r < 0 ? r : tree_builder_add_live(builder, ".agnes/generation", LIVE_GENERATION);
+    if (r == 0)
+        r = tree_builder_add_live(builder, ".agnes/generation", LIVE_GENERATION);
+    return r < 0 ? r : guide_add(builder, service->mountpoint);
 }
 
 static void publish(void *arg, struct tree *tree)

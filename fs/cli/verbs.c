@@ -105,6 +105,16 @@ static const struct verb verbs[] = {
                    "none: then being cold is normal. Exit code: 9 when findings remain.\n",
         .run = verb_verify,
     },
+    {
+        .name = "sql",
+        .bit = VERB_SQL,
+        .max_operands = 1,
+        .usage = "[DIR]",
+        .summary = "print a CREATE VIEW statement for every table of a mount",
+        .details = "For DuckDB, with absolute paths; the same as DIR/.agnes/duckdb.sql.\n"
+                   "Without DIR: the only mount there is.\n",
+        .run = verb_sql,
+    },
     {.name = NULL},
 };
 

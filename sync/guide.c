@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* guide.c - which texts there are. Each is written to a stream in memory, which remembers its own
+ * failure: one test at the end is enough. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/scoped.h"
+#include "sync/guide_private.h"
+
+static void guide_release(struct guide *guide)
+{
+    free(guide->rows);
+    free(guide->first);
+}
+
+/* Rows are counted per group, then put where their group's begin: their order stays. */
+static int sort_rows(struct guide *guide, const struct tree_row *rows, size_t count)
+{
+    size_t *first = calloc(guide->group_count + 2, sizeof(*first));
+
+    guide->first = first;
+    guide->rows = calloc(count + 1, sizeof(const struct tree_row *));
+    if (!first || !guide->rows)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        first[rows[i].group + 2]++;
+    for (size_t i = 2; i <= guide->group_count; i++)
+        first[i] += first[i - 1];
+    for (size_t i = 0; i < count; i++)
+        guide->rows[first[rows[i].group + 1]++] = &rows[i];
+    return 0;
+}
+
+size_t guide_listed(const struct guide *guide, size_t group)
+{
+    size_t listed = 0;
+
+    for (size_t i = guide->first[group]; i < guide->first[group + 1]; i++)
+        listed += guide->rows[i]->path != NULL;
+    return listed;
+}
+
+const char *guide_basename(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+enum guide_text { GUIDE_ROOT, GUIDE_GROUP, GUIDE_VIEWS };
+
+static int add_text(struct tree_builder *builder, const struct guide *guide, const char *path,
+                    enum guide_text what, size_t group)
+{
+    scoped_free char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    int r = 0;
+
+    if (!out)
+        return -ENOMEM;
+    switch (what) {
+    case GUIDE_ROOT: guide_write_root(out, guide); break;
+    case GUIDE_GROUP: guide_write_group(out, guide, group); break;
+    case GUIDE_VIEWS: r = guide_write_sql(out, guide); break;
+    }
+
+    bool failed = ferror(out);
+
+    if (fclose(out) != 0 || failed)
+        r = -ENOMEM;
+    return r < 0 ? r : tree_builder_add_text(builder, path, text, size);
+}
+
+static bool has_readme(const struct guide *guide, size_t group)
+{
+    switch (guide->groups[group].section) {
+    case TREE_PACKAGES: return true;
+    case TREE_DIRECT: return guide_listed(guide, group) > 0;
+    case TREE_MEMORY:
+    case TREE_SECTIONS:
+    default: return false;
+    }
+}
+
+int guide_add(struct tree_builder *builder, const char *root)
+{
+    scoped(guide_release) struct guide guide = {.root = root};
+    size_t row_count;
+    const struct tree_row *rows = tree_builder_rows(builder, &row_count);
+    int r;
+
+    guide.groups = tree_builder_groups(builder, &guide.group_count);
+    r = sort_rows(&guide, rows, row_count);
+    if (r == 0)
+        r = add_text(builder, &guide, "README.md", GUIDE_ROOT, 0);
+    for (size_t i = 0; r == 0 && i < guide.group_count; i++) {
+        char path[TREE_PATH_MAX];
+
+        if (!has_readme(&guide, i))
+            continue;
+        snprintf(path, sizeof(path), "data/%s/README.md", guide.groups[i].folder);
+        r = add_text(builder, &guide, path, GUIDE_GROUP, i);
+    }
+    return r < 0 ? r : add_text(builder, &guide, ".agnes/" GUIDE_SQL, GUIDE_VIEWS, 0);
+}
