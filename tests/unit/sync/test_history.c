@@ -33,8 +33,7 @@ enum kind {
 enum package_kind {
     PACKAGE_ABSENT,
     PACKAGE_GOOD,
-    PACKAGE_BROKEN,   /* no list of tables */
-    PACKAGE_BAD_NAME, /* all its rows are dropped */
+    PACKAGE_BROKEN, /* no list of tables */
 };
 
 /* One row that a manifest states. */
@@ -142,10 +141,7 @@ static void state(struct history *history)
     for (size_t p = 0; p < 4; p++) {
         unsigned die = pick(history, 12);
 
-        stated->packages[p] = die < 2    ? PACKAGE_ABSENT
-                              : die == 2 ? PACKAGE_BROKEN
-                              : die == 3 ? PACKAGE_BAD_NAME
-                                         : PACKAGE_GOOD;
+        stated->packages[p] = die < 2 ? PACKAGE_ABSENT : die == 2 ? PACKAGE_BROKEN : PACKAGE_GOOD;
         for (size_t t = 0; t < 5; t++)
             state_row(history, TREE_PACKAGES, slugs[p], tables[t]);
     }
@@ -235,8 +231,8 @@ static void print_packages(struct history *history, FILE *out)
         if (history->stated.packages[p] == PACKAGE_ABSENT)
             continue;
         fprintf(out, "%s{'slug':'%s'", comma, slugs[p]);
-        if (history->stated.packages[p] == PACKAGE_BAD_NAME)
-            fprintf(out, ",'name':5");
+        if (p == 2)
+            fprintf(out, ",'name':5"); /* for people only: no reason to lose anything */
         if (history->stated.packages[p] != PACKAGE_BROKEN) {
             fprintf(out, ",'tables':[");
             print_claims(history, out, TREE_PACKAGES, slugs[p]);
@@ -500,8 +496,7 @@ static bool is_dropped(const struct stated *stated, const struct entry *entry)
         if (strcmp(claim->name, entry->name) != 0)
             continue;
         if (entry->section == TREE_PACKAGES && kind != PACKAGE_BROKEN &&
-            (kind == PACKAGE_BAD_NAME ||
-             strcmp(folder_owner(stated, entry->slug), entry->slug) != 0))
+            strcmp(folder_owner(stated, entry->slug), entry->slug) != 0)
             return kind != PACKAGE_ABSENT;
         if (entry->section != TREE_PACKAGES || kind == PACKAGE_GOOD)
             return claim->kind != WITHHELD && !wins(stated, claim);
@@ -510,9 +505,8 @@ static bool is_dropped(const struct stated *stated, const struct entry *entry)
         return false;
     if (kind == PACKAGE_BROKEN)
         return true;
-    return !any_row &&
-           (kind == PACKAGE_BAD_NAME ||
-            (kind == PACKAGE_GOOD && strcmp(folder_owner(stated, entry->slug), entry->slug) != 0));
+    return !any_row && kind == PACKAGE_GOOD &&
+           strcmp(folder_owner(stated, entry->slug), entry->slug) != 0;
 }
 
 static void model_next(struct history *history, struct listing *next)
