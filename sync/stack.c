@@ -269,8 +269,10 @@ int stack_fetch(struct caller *caller, struct stack **ret_stack,
                 char ret_message[static STACK_MESSAGE_SIZE])
 {
     scoped(stack_freep) struct stack *stack = calloc(1, sizeof(*stack));
-    int r = stack ? 0 : say(ret_message, -ENOMEM, "no memory");
+    int r = 0;
 
+    if (!stack)
+        return say(ret_message, -ENOMEM, "no memory");
     for (size_t i = 0; r == 0 && i < sizeof(sections) / sizeof(*sections); i++)
         r = fetch_list(caller, stack, sections[i], ret_message);
     if (r == 0)

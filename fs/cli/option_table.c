@@ -131,7 +131,7 @@ static const struct option_spec keys[OPTION_KEYS] = {
     [OPTION_REPORT] = {.name = "report",
                        .type = OPTION_BOOL,
                        .value = "on",
-                       .help = "tell the server what refreshes change (on); =off: do not",
+                       .help = "tell the server what changed (on); =off: do not",
                        .group = "network",
                        .verbs = FETCHERS},
     [OPTION_LOG_LEVEL] = {.name = "log-level",

@@ -95,7 +95,7 @@ static int inquire(struct inquiry *inquiry, struct complaint *ret_complaint)
     if (r < 0)
         return complain_answer(inquiry, r, message, ret_complaint);
     if (inquiry->stack->dropped > 0)
-        warn(source_name(inquiry), "%zu entries without an id are left out",
+        warn(source_name(inquiry), "entries without an id are left out: %zu",
              inquiry->stack->dropped);
     return 0;
 }
@@ -179,8 +179,7 @@ static int show_list(const struct inquiry *inquiry, struct complaint *ret_compla
 
 static size_t farness(const struct stack_entry *entry, const char *name)
 {
-    scoped_free char *label = stack_label(entry);
-    const char *const known[] = {label ? label : "", entry->slug, entry->id, entry->name};
+    const char *const known[] = {entry->slug, entry->id, entry->name};
     size_t least = SIZE_MAX;
 
     for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
@@ -191,18 +190,21 @@ static size_t farness(const struct stack_entry *entry, const char *name)
     return least;
 }
 
-/* The nearest, best first, as far as they are near at all; returns how many. */
+/* The nearest, best first, as far as they are near at all; returns how many. The folder in front is
+ * left out: it would make everything in it look alike. */
 static size_t find_nearest(const struct stack *stack, const char *name,
                            const struct stack_entry *ret_nearest[static NEAREST_MAX])
 {
+    const char *slash = strchr(name, '/');
+    const char *bare = slash ? slash + 1 : name;
     size_t aways[NEAREST_MAX];
     size_t count = 0;
 
     for (size_t i = 0; i < stack->count; i++) {
-        size_t away = farness(&stack->entries[i], name);
+        size_t away = farness(&stack->entries[i], bare);
         size_t at = count;
 
-        if (away > strlen(name) / 2)
+        if (away > strlen(bare) / 2)
             continue;
         while (at > 0 && aways[at - 1] > away)
             at--;
@@ -288,7 +290,8 @@ static int change(const struct inquiry *inquiry, const struct stack_entry *entry
 {
     char message[STACK_MESSAGE_SIZE];
     enum stack_refusal refusal;
-    int r = (add ? stack_add : stack_remove)(inquiry->caller, entry, &refusal, message);
+    int r = add ? stack_add(inquiry->caller, entry, &refusal, message)
+                : stack_remove(inquiry->caller, entry, &refusal, message);
 
     if (refusal != STACK_NOT_REFUSED)
         return complain_refusal(inquiry, label, add, refusal, message, ret_complaint);
