@@ -191,7 +191,7 @@ size_t option_distance(const char *a, const char *b)
     size_t length = strlen(b);
 
     if (strlen(a) > LONGEST || length > LONGEST)
-        return LONGEST;
+        return SIZE_MAX;
     for (size_t j = 0; j <= length; j++)
         row[j] = j;
     for (size_t i = 1; a[i - 1]; i++) {

@@ -162,7 +162,7 @@ int option_find(const char *name, enum option_key *ret_key);
 /* The known name that is nearest to this one, NULL if none is near. verbs: whose flags count too. */
 const char *option_nearest(const char *name, unsigned verbs);
 
-/* Levenshtein distance; names of more than 32 bytes are simply far. */
+/* Levenshtein distance; SIZE_MAX where a name has more than 32 bytes. */
 size_t option_distance(const char *a, const char *b);
 
 /* Checks a value and reads its number. 0, or a negative errno with ret_why filled ("not one of
