@@ -143,6 +143,7 @@ static void engine_run(struct engine *engine, const struct ask *ask)
         report->seconds = (double)(engine_now_ms() - began_ms) / 1000;
         if (engine->conf.refreshed)
             engine->conf.refreshed(engine->conf.arg, report);
+        confirm_post(engine->confirm, report);
     }
     engine_ended(engine, ask, report);
 }
@@ -390,6 +391,7 @@ int engine_start(struct engine *engine)
 
     if (r < 0)
         return r;
+    engine_begin_to_confirm(engine);
     r = pthread_create(&engine->thread, NULL, engine_main, engine);
     engine->started = r == 0;
     return -r;
@@ -409,6 +411,7 @@ void engine_free(struct engine *engine)
         transfers_stop(engine->transfers);
     if (engine->started)
         pthread_join(engine->thread, NULL);
+    confirm_free(engine->confirm);
     transfers_free(engine->transfers);
     for (size_t i = 0; i < TICKETS_KEPT; i++)
         report_free(engine->ended[i].report);

@@ -80,8 +80,9 @@ struct engine_conf {
     const char *user_agent;
     const char *ca_file;
     const char *proxy;
-    char *(*token)(void *arg);
+    char *(*token)(void *arg); /* from any of the engine's threads, several at once */
     void *token_arg;
+    bool confirm; /* tell a server what a refresh changed (confirm.h) */
 
     /* Adds what is generated (README.md, .agnes/...) to each tree. May be NULL. */
     int (*decorate)(void *arg, struct tree_builder *builder);

@@ -9,7 +9,7 @@
  *     engine_keep.c    what a full cache may let go, and what is pinned
  *     engine_follow.c  while another process has the cache
  *     engine_demand.c  bytes that it does not wait for: wants of readers, prefetch; what went wrong
- *     engine_tickets.c who asked for which refresh, and what it came to; status
+ *     engine_tickets.c who asked for which refresh, and what it came to; status; telling the server
  *
  * The sync thread owns what is marked so; everything else that changes is guarded by the lock,
  * which is held over no I/O and no callback. A want's done comes on a transfer thread: it writes
@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "sync/confirm.h"
 #include "sync/engine.h"
 #include "sync/first_seen.h"
 #include "sync/manifest.h"
@@ -47,6 +48,7 @@ struct leaving {
 struct engine {
     struct engine_conf conf;     /* const after engine_new; its strings are owned */
     struct transfers *transfers; /* const after engine_start */
+    struct confirm *confirm;     /* likewise; NULL: the server is told nothing */
     pthread_t thread;
     bool started;
 
@@ -198,4 +200,7 @@ void engine_prefetch_more(struct engine *engine);
 int64_t engine_now_ms(void);
 uint64_t engine_unix_now(void);
 void engine_ended(struct engine *engine, const struct ask *ask, struct report *report);
+
+/* From now on the server is told what refreshes change, if it is one and we are to. */
+void engine_begin_to_confirm(struct engine *engine);
 void engine_progress_begin(struct engine *engine, uint64_t files, uint64_t bytes);

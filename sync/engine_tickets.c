@@ -155,3 +155,23 @@ void engine_status(struct engine *engine, struct engine_status *ret_status)
     done = stats.bytes > engine->bytes_before ? stats.bytes - engine->bytes_before : 0;
     ret_status->bytes_done = done < ret_status->bytes_total ? done : ret_status->bytes_total;
 }
+
+/* --- the server --- */
+
+/* Not to be able to is no reason not to start. */
+void engine_begin_to_confirm(struct engine *engine)
+{
+    const struct engine_conf *conf = &engine->conf;
+    const struct caller_conf caller = {
+        .source = conf->source,
+        .user_agent = conf->user_agent,
+        .ca_file = conf->ca_file,
+        .proxy = conf->proxy,
+        .timeout_s = conf->timeout_s,
+        .token = conf->token,
+        .token_arg = conf->token_arg,
+    };
+
+    if (conf->confirm && source_kind(conf->source) == SOURCE_SERVER)
+        confirm_new(&caller, &engine->confirm);
+}

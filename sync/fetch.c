@@ -42,7 +42,8 @@ int fetch_start(struct fetch *fetch, const struct fetch_request *request,
     if (r < 0)
         return r;
     if ((request->bearer && !is_token(request->bearer)) ||
-        (request->if_range && !is_token(request->if_range)))
+        (request->if_range && !is_token(request->if_range)) ||
+        ((request->method || request->json) && strncmp(url, "file:", 5) == 0))
         return -EINVAL;
     exchange = calloc(1, sizeof(*exchange));
     if (!exchange)

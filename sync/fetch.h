@@ -69,6 +69,8 @@ struct fetch_result {
 
 struct fetch_request {
     const char *url;
+    const char *method;   /* NULL: GET; only http and https know others */
+    const char *json;     /* a document that goes with it, NULL for none */
     const char *bearer;   /* token, NULL for none */
     const char *if_range; /* ETag that a range must be of, NULL or "" for any */
     uint64_t offset;      /* first byte wanted; > 0 asks for a range */

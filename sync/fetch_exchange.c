@@ -242,6 +242,8 @@ static int add_headers(struct fetch_exchange *exchange, const struct fetch_reque
     }
     if (r == 0 && request->no_cache)
         r = add_header(exchange, "Cache-Control", "no-cache");
+    if (r == 0 && request->json)
+        r = add_header(exchange, "Content-Type", "application/json");
     return r;
 }
 
@@ -274,6 +276,10 @@ static void set_options(struct fetch_exchange *exchange, const char *url)
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
     if (exchange->request.gzip)
         curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
+    if (exchange->request.json)
+        curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, exchange->request.json);
+    if (exchange->request.method)
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, exchange->request.method);
     if (fetch->user_agent)
         curl_easy_setopt(easy, CURLOPT_USERAGENT, fetch->user_agent);
     if (fetch->ca_file)

@@ -428,3 +428,8 @@ int source_stack_url(const struct source *source, enum tree_section section, cha
     return print_to(ret_url, source->base,
                     "/api/stack?type=", section == TREE_MEMORY ? "memory_domain" : "data_package");
 }
+
+int source_endpoint_url(const struct source *source, const char *path, char **ret_url)
+{
+    return source->kind == SOURCE_SERVER ? print_to(ret_url, source->base, path, "") : -ENOTSUP;
+}

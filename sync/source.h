@@ -49,5 +49,9 @@ const char *source_manifest_url(const struct source *source);
 int source_urls(const struct source *source, const struct tree_row *row, bool bundle,
                 const char *part, char ***ret_urls);
 
+/* An endpoint of the server's, path and query as given: "/api/stack/browse?type=...". -ENOTSUP for a
+ * static source. */
+int source_endpoint_url(const struct source *source, const char *path, char **ret_url);
+
 /* <base>/api/stack?type=..., to cross-check an empty section. -ENOTSUP for a static source. */
 int source_stack_url(const struct source *source, enum tree_section section, char **ret_url);

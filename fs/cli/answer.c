@@ -26,6 +26,18 @@ static int print_report(const struct options *options, const struct json *root,
     return 0;
 }
 
+int answer_check(const struct json *root, struct complaint *ret_complaint)
+{
+    uint64_t error = 0;
+
+    json_u64(json_get(root, "errno"), &error);
+    if (error == 0)
+        return 0;
+    return complain_refresh(ret_complaint, word(root, "source"), word(root, "origin"),
+                            json_is_true(json_get(root, "token")), -(int)error,
+                            word(root, "message"));
+}
+
 /* The text is made of escaped lines already. */
 int answer_show(const struct options *options, const struct json *root,
                 struct complaint *ret_complaint)
@@ -38,10 +50,8 @@ int answer_show(const struct options *options, const struct json *root,
         r = print_report(options, root, ret_complaint);
     else if (!options_flag(options, FLAG_QUIET) && error == 0)
         fputs(word(root, "text"), stdout);
-    if (r == 0 && error > 0)
-        r = complain_refresh(ret_complaint, word(root, "source"), word(root, "origin"),
-                             json_is_true(json_get(root, "token")), -(int)error,
-                             word(root, "message"));
+    if (r == 0)
+        r = answer_check(root, ret_complaint);
     ret_complaint->told = error > 0 && options_flag(options, FLAG_JSON);
     return r;
 }

@@ -13,5 +13,8 @@
 int answer_show(const struct options *options, const struct json *root,
                 struct complaint *ret_complaint);
 
+/* Prints nothing; a negative number and a complaint when the refresh failed. */
+int answer_check(const struct json *root, struct complaint *ret_complaint);
+
 /* The exit code that the process gave. */
 int answer_code(const struct json *root);

@@ -37,7 +37,8 @@ int token_new(const struct options *options, const struct source *source, struct
               struct complaint *ret_complaint);
 void token_free(struct token *token);
 
-/* The engine's callback: the token now, malloc'd; NULL for none. arg is a struct token. */
+/* The engine's callback: the token now, malloc'd; NULL for none. arg is a struct token. From any
+ * thread. */
 char *token_read(void *arg);
 
 /* Was there one when last asked? */

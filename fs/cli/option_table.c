@@ -7,7 +7,8 @@
 #include <string.h>
 
 #define FETCHERS (VERB_MOUNT | VERB_SYNC | VERB_VERIFY | VERB_PIN)
-#define CACHERS (FETCHERS | VERB_LS | VERB_UNPIN | VERB_PRUNE)
+#define ASKERS (FETCHERS | VERB_STACK)
+#define CACHERS (ASKERS | VERB_LS | VERB_UNPIN | VERB_PRUNE)
 
 static const struct option_spec keys[OPTION_KEYS] = {
     [OPTION_SERVER] = {.name = "server",
@@ -21,19 +22,19 @@ static const struct option_spec keys[OPTION_KEYS] = {
                            .argument = "FILE",
                            .help = "token, else that of the agnes CLI",
                            .group = "where from",
-                           .verbs = FETCHERS},
+                           .verbs = ASKERS},
     [OPTION_CA_FILE] = {.name = "ca-file",
                         .type = OPTION_PATH,
                         .argument = "FILE",
                         .help = "certificates to trust, else the system's",
                         .group = "network",
-                        .verbs = FETCHERS},
+                        .verbs = ASKERS},
     [OPTION_PROXY] = {.name = "proxy",
                       .type = OPTION_STRING,
                       .argument = "URL",
                       .help = "proxy, else as the environment says",
                       .group = "network",
-                      .verbs = FETCHERS},
+                      .verbs = ASKERS},
     [OPTION_CACHE_DIR] = {.name = "cache-dir",
                           .type = OPTION_PATH,
                           .argument = "DIR",
@@ -98,7 +99,7 @@ static const struct option_spec keys[OPTION_KEYS] = {
                         .argument = "TIME",
                         .help = "give up after this long without progress",
                         .group = "network",
-                        .verbs = FETCHERS},
+                        .verbs = ASKERS},
     [OPTION_UID] = {.name = "uid",
                     .type = OPTION_NUMBER,
                     .max = UINT32_MAX - 1,
@@ -127,6 +128,12 @@ static const struct option_spec keys[OPTION_KEYS] = {
                             .help = "other users may read",
                             .group = "mount",
                             .verbs = VERB_MOUNT},
+    [OPTION_REPORT] = {.name = "report",
+                       .type = OPTION_BOOL,
+                       .value = "on",
+                       .help = "tell the server what changed (on); =off: do not",
+                       .group = "network",
+                       .verbs = FETCHERS},
     [OPTION_LOG_LEVEL] = {.name = "log-level",
                           .type = OPTION_CHOICE,
                           .value = "info",
@@ -177,15 +184,14 @@ int option_find(const char *name, enum option_key *ret_key)
     return -ENOENT;
 }
 
-/* Levenshtein distance; names longer than the row are simply far. */
-static size_t distance(const char *a, const char *b)
+size_t option_distance(const char *a, const char *b)
 {
     enum { LONGEST = 32 };
     size_t row[LONGEST + 1];
     size_t length = strlen(b);
 
     if (strlen(a) > LONGEST || length > LONGEST)
-        return LONGEST;
+        return SIZE_MAX;
     for (size_t j = 0; j <= length; j++)
         row[j] = j;
     for (size_t i = 1; a[i - 1]; i++) {
@@ -205,7 +211,7 @@ static size_t distance(const char *a, const char *b)
 
 static void consider(const char *name, const char *candidate, size_t *best, const char **ret_name)
 {
-    size_t away = distance(name, candidate);
+    size_t away = option_distance(name, candidate);
 
     if (away < *best) {
         *best = away;

@@ -46,6 +46,7 @@ enum option_key {
     OPTION_GID,
     OPTION_UMASK,
     OPTION_ALLOW_OTHER,
+    OPTION_REPORT,
     OPTION_LOG_LEVEL,
     OPTION_KEYS,
 };
@@ -160,6 +161,9 @@ int option_find(const char *name, enum option_key *ret_key);
 
 /* The known name that is nearest to this one, NULL if none is near. verbs: whose flags count too. */
 const char *option_nearest(const char *name, unsigned verbs);
+
+/* Levenshtein distance; SIZE_MAX where a name has more than 32 bytes. */
+size_t option_distance(const char *a, const char *b);
 
 /* Checks a value and reads its number. 0, or a negative errno with ret_why filled ("not one of
  * all|none"). */

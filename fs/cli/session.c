@@ -192,11 +192,12 @@ void session_engine_conf(const struct session *session, struct engine_conf *ret_
                                                                               : VERIFY_AUTO,
         .cache_size = bound(options, OPTION_CACHE_SIZE, session->cache_dir),
         .min_free = bound(options, OPTION_MIN_FREE, session->cache_dir),
-        .user_agent = "agnesfs/" AGNESFS_VERSION " (linux)",
+        .user_agent = SESSION_USER_AGENT,
         .ca_file = options_text(options, OPTION_CA_FILE),
         .proxy = options_text(options, OPTION_PROXY),
         .token = token_read,
         .token_arg = session->token,
+        .confirm = options_number(options, OPTION_REPORT) != 0,
     };
 }
 

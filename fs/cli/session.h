@@ -12,6 +12,8 @@
 #include "fs/cli/options.h"
 #include "sync/engine.h"
 
+#define SESSION_USER_AGENT "agnesfs/" AGNESFS_VERSION " (linux)"
+
 struct session {
     const struct options *options;
     struct discovery discovery;

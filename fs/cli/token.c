@@ -19,12 +19,12 @@
 enum { TOKEN_FILE_MAX = 64 << 10 };
 
 struct token {
-    char *path;        /* of a file to read; NULL: none */
-    char *fixed;       /* AGNES_TOKEN; NULL: none */
-    bool json_only;    /* token.json: the bare token is not expected there */
-    bool may_be_gone;  /* token.json: that there is none is an answer */
-    bool warned;       /* of bits for others */
-    _Atomic bool held; /* there was one when last asked */
+    char *path;          /* of a file to read; NULL: none */
+    char *fixed;         /* AGNES_TOKEN; NULL: none */
+    bool json_only;      /* token.json: the bare token is not expected there */
+    bool may_be_gone;    /* token.json: that there is none is an answer */
+    _Atomic bool warned; /* of bits for others */
+    _Atomic bool held;   /* there was one when last asked */
     _Atomic uint64_t ends;
 };
 

@@ -115,6 +115,18 @@ static const struct verb verbs[] = {
                    "Without DIR: the only mount there is.\n",
         .run = verb_sql,
     },
+    {
+        .name = "stack",
+        .bit = VERB_STACK,
+        .max_operands = 2,
+        .usage = "[list] | add SLUG | remove SLUG",
+        .summary = "your stack on the server: what is in it, what could be",
+        .details = "required: for everybody, can not be removed. added: you asked for a copy.\n"
+                   "available: you may. SLUG as list shows it: data/sales, or just sales. After a\n"
+                   "change the mount of that server, if there is one, is refreshed.\n"
+                   "Exit code: 1 the server refused, 3 authentication, 4 server unreachable.\n",
+        .run = verb_stack,
+    },
     {.name = NULL},
 };
 

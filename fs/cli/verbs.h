@@ -21,6 +21,8 @@ enum verb_bit {
     VERB_PIN = 128,
     VERB_UNPIN = 256,
     VERB_PRUNE = 512,
+    VERB_STACK = 1024,
+    VERB_EXPORT = 2048,
     VERB_SQL = 4096,
     VERB_ALL = 8191,
 };
@@ -53,3 +55,4 @@ int verb_pin(const struct options *options);
 int verb_unpin(const struct options *options);
 int verb_prune(const struct options *options);
 int verb_sql(const struct options *options);
+int verb_stack(const struct options *options);

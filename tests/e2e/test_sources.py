@@ -124,7 +124,7 @@ def test_token_from_a_file(agnes, agnes_server, tmp_path):
 def test_requests_are_few(agnes, agnes_server):
     agnes.write_token("a-token")
     agnes.sync(agnes_server.url)
-    assert agnes_server.count() == 4
+    assert agnes_server.count() == 5  # manifest, three files, pull-confirm
     agnes_server.clear()
     agnes.sync(agnes_server.url)
     assert [request.path for request in agnes_server.requests] == ["/api/sync/manifest"]

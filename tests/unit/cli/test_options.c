@@ -26,6 +26,7 @@ static const struct {
     [OPTION_GID] = {"1002", "1002", 1002},
     [OPTION_UMASK] = {"027", "027", 027},
     [OPTION_ALLOW_OTHER] = {"yes", "yes", 1},
+    [OPTION_REPORT] = {"off", "off", 0},
     [OPTION_LOG_LEVEL] = {"debug", "debug", 0},
 };
 

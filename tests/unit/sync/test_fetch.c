@@ -183,6 +183,24 @@ static void head_then_body_then_done(void **state)
     assert_false(http_server_has_header(f->server, 0, "Cookie", NULL));
 }
 
+static void method_is_sent_and_files_know_none(void **state)
+{
+    struct fixture *f = *state;
+    scoped_record struct record record = {.size = 0};
+
+    answer(f, "/", &(struct http_answer){.status = 204});
+    get(f, "/", (struct fetch_request){.method = "DELETE"}, &record);
+    assert_int_equal(record.result.end, FETCH_COMPLETE);
+    assert_int_equal(record.result.status, 204);
+    assert_int_equal(strncmp(http_server_request(f->server, 0), "DELETE / ", 9), 0);
+    assert_false(http_server_has_header(f->server, 0, "Content-Type", NULL));
+    assert_int_equal(start(f, &record, (struct fetch_request){.url = "file:///x", .json = "{}"}),
+                     -EINVAL);
+    assert_int_equal(start(f, &record,
+                           (struct fetch_request){.url = "file:///x", .method = "DELETE"}),
+                     -EINVAL);
+}
+
 static void ranges_are_asked_for_and_read(void **state)
 {
     struct fixture *f = *state;
@@ -653,6 +671,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(head_then_body_then_done),
+        test(method_is_sent_and_files_know_none),
         test(ranges_are_asked_for_and_read),
         test(odd_headers),
         test(redirect_is_told_not_followed),

@@ -247,6 +247,20 @@ static void stack_listing(void **state)
     assert_int_equal(source_stack_url(folder, TREE_PACKAGES, &none), -ENOTSUP);
 }
 
+static void endpoints(void **state)
+{
+    scoped(source_freep) struct source *server = NULL;
+    scoped(source_freep) struct source *folder = NULL;
+    scoped_free char *url = NULL;
+    char *none = NULL;
+
+    assert_int_equal(source_parse("https://h/agnes", &server), 0);
+    assert_int_equal(source_parse("https://h/stack/manifest.json", &folder), 0);
+    assert_int_equal(source_endpoint_url(server, "/api/x?y=z", &url), 0);
+    assert_string_equal(url, "https://h/agnes/api/x?y=z");
+    assert_int_equal(source_endpoint_url(folder, "/api/x", &none), -ENOTSUP);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +268,7 @@ int main(void)
         cmocka_unit_test(folders_and_files_on_disk),
         cmocka_unit_test(urls_of_rows),
         cmocka_unit_test(stack_listing),
+        cmocka_unit_test(endpoints),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
