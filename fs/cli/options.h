@@ -47,6 +47,7 @@ enum option_key {
     OPTION_UMASK,
     OPTION_ALLOW_OTHER,
     OPTION_LOG_LEVEL,
+    OPTION_STRATEGY,
     OPTION_KEYS,
 };
 
@@ -80,7 +81,7 @@ struct option_spec {
     const char *zero_word; /* a word for 0: "off"; NULL if 0 is an ordinary number */
     const char *argument;  /* what help calls the value; NULL for a bool */
     const char *help;
-    const char *group; /* "where from", "cache", "network", "mount", "log" */
+    const char *group; /* "where from", "cache", "network", "mount", "log", "export" */
     unsigned verbs;    /* whose help names it and who takes it as a flag */
 };
 

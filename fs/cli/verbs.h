@@ -21,7 +21,8 @@ enum verb_bit {
     VERB_PIN = 128,
     VERB_UNPIN = 256,
     VERB_PRUNE = 512,
-    VERB_ALL = 1023,
+    VERB_EXPORT = 1024,
+    VERB_ALL = 2047,
 };
 
 struct verb {
@@ -51,3 +52,4 @@ int verb_verify(const struct options *options);
 int verb_pin(const struct options *options);
 int verb_unpin(const struct options *options);
 int verb_prune(const struct options *options);
+int verb_export(const struct options *options);
