@@ -221,7 +221,7 @@ static bool is_below_wanted(const struct exporting *exporting, const char *path)
 {
     char above[TREE_PATH_MAX];
 
-    for (size_t i = 0; path[i] && i < sizeof(above) - 1; i++) {
+    for (size_t i = 0; i < sizeof(above) - 1 && path[i]; i++) {
         above[i] = path[i];
         above[i + 1] = '\0';
         if ((path[i + 1] == '/' || !path[i + 1]) && export_find_wanted(exporting, above))

@@ -287,6 +287,7 @@ int export_record_load(int dir, struct export_record *ret_record)
         export_record_release(&record);
         return r == -EPROTO || r == -ELOOP || r == -EFBIG ? -EBADMSG : r;
     }
+    unlinkat(dir, RECORD_TEMPORARY, 0); /* of one that died while it saved */
     export_record_sort(&record);
     record.changed = false;
     *ret_record = record;

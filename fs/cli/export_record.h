@@ -72,7 +72,7 @@ struct export_record {
 /* An empty one. */
 int export_record_new(const char *source, struct export_record *ret_record);
 
-/* dir: TARGET/.agnes. */
+/* dir: TARGET/.agnes, locked. */
 int export_record_load(int dir, struct export_record *ret_record);
 void export_record_release(struct export_record *record);
 

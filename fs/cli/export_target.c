@@ -86,7 +86,7 @@ int export_target_begin(struct export_target *target)
 
 void export_target_end(struct export_target *target)
 {
-    if (target->stage < 0)
+    if (target->stage < 0 && dir_open(target->own, STAGE_NAME, false, &target->stage) < 0)
         return;
     empty(target->stage);
     close(take_fd(target->stage));

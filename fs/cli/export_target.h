@@ -42,6 +42,8 @@ void export_target_close(const struct export_target *target);
 
 /* Makes export.tmp, or empties the one that is there. -EEXIST if something else has its name. */
 int export_target_begin(struct export_target *target);
+
+/* Takes export.tmp away, be it of an export that died. */
 void export_target_end(struct export_target *target);
 
 /* What stands at a path. -ENOENT nothing, -EEXIST something that is no plain file, be it in place

@@ -85,6 +85,10 @@ static int complain_target(const char *path, int error, struct complaint *ret_co
         return r;
     case -EEXIST:
         return complain(ret_complaint, EXIT_DISK, path, ".agnes/export.tmp is not of our making");
+    case -ENOENT:
+        r = complain(ret_complaint, EXIT_DISK, path, "the folder that it would be in is missing");
+        complaint_hint(ret_complaint, "mkdir -p %s", path);
+        return r;
     case -EINTR:
     case -ECANCELED:
         return complain(ret_complaint, EXIT_INTERRUPTED, path,
@@ -290,8 +294,7 @@ int verb_export(const struct options *options)
     int code;
     int r = paths_absolute(path, &export.path);
 
-    r = r < 0 ? complain(&complaint, EXIT_DISK, path, "%s", strerror(-r))
-              : refuse_mount(export.path, &complaint);
+    r = r < 0 ? complain_target(path, r, &complaint) : refuse_mount(export.path, &complaint);
     if (r == 0)
         r = session_open(options, has_source ? options_operand(options, 0) : NULL, STORE_WRITER,
                          &export.session, &complaint);
