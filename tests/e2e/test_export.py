@@ -68,7 +68,10 @@ def record(target):
 
 
 def lines(target):
-    return {line["path"]: line for line in record(target)["files"]}
+    """{path: its line}; at rest, each path has one."""
+    found = {line["path"]: line for line in record(target)["files"]}
+    assert len(found) == len(record(target)["files"])
+    return found
 
 
 @contextlib.contextmanager
@@ -145,6 +148,7 @@ def test_what_changed_is_replaced_alone_and_who_has_the_old_one_open_keeps_it(
     changed = {path for path, stamp in stamps(target).items()
                if stamp != before[path] and path.is_file()}
     assert changed == {target / ORDERS, target / AGAIN, target / ".agnes/export.json"}
+    assert lines(target).keys() == exported(target).keys()
 
 
 def test_what_is_withdrawn_goes_with_its_folders(agnes, stack, target):
