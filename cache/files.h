@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* files.h (private to cache/) - small whole files, and names that must go.
+/* files.h - small whole files, and names that must go.
  *
  * Everything is relative to a directory descriptor and follows no symbolic link in the last
  * component. Errors are what the system calls say. */

@@ -111,6 +111,9 @@ struct tree_blob {
     uint32_t first;      /* they are tree_reference(tree, first + i), in path order */
 };
 
+/* Is it a path as described above? "" is none. */
+bool tree_path_is_valid(const char *path);
+
 /* --- building --- */
 
 int tree_builder_new(uint64_t generation, struct tree_builder **ret_builder);

@@ -58,7 +58,7 @@ static bool keep(struct tree_builder *builder, const char **ret_copy, const char
     return *ret_copy != NULL;
 }
 
-static bool path_is_valid(const char *path)
+bool tree_path_is_valid(const char *path)
 {
     const char *segment = path;
 
@@ -109,7 +109,7 @@ int tree_builder_add_row(struct tree_builder *builder, const struct tree_row *ro
     struct tree_row copy = *row;
     struct tree_row *rows;
 
-    if (row->group >= tree->group_count || (row->path && !path_is_valid(row->path)))
+    if (row->group >= tree->group_count || (row->path && !tree_path_is_valid(row->path)))
         return -EINVAL;
     rows = array_grow(tree->rows, tree->row_count, sizeof(*rows));
     if (!rows)
@@ -138,7 +138,7 @@ static int add_name(struct tree_builder *builder, const char *path, struct tree_
     const char *like = NULL;
     struct tree_node *names;
 
-    if (!path_is_valid(path))
+    if (!tree_path_is_valid(path))
         return -EINVAL;
     if (node.row != TREE_NO_ROW) {
         if (node.row >= tree->row_count)
@@ -191,7 +191,7 @@ int tree_builder_add_text(struct tree_builder *builder, const char *path, const 
     struct tree_node node = {.type = TREE_TEXT, .row = TREE_NO_ROW};
     struct blob_key *key;
 
-    if (!path_is_valid(path))
+    if (!tree_path_is_valid(path))
         return -EINVAL;
     key = arena_take(strings, sizeof(*key), alignof(struct blob_key));
     node.text.bytes = arena_copy(strings, size ? bytes : "", size);

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define FETCHERS (VERB_MOUNT | VERB_SYNC | VERB_VERIFY | VERB_PIN)
+#define FETCHERS (VERB_MOUNT | VERB_SYNC | VERB_VERIFY | VERB_PIN | VERB_EXPORT)
 #define ASKERS (FETCHERS | VERB_STACK)
 #define CACHERS (ASKERS | VERB_LS | VERB_UNPIN | VERB_PRUNE)
 
@@ -142,6 +142,14 @@ static const struct option_spec keys[OPTION_KEYS] = {
                           .help = "error, warning, info or debug",
                           .group = "log",
                           .verbs = VERB_MOUNT},
+    [OPTION_STRATEGY] = {.name = "strategy",
+                         .type = OPTION_CHOICE,
+                         .value = "auto",
+                         .choices = "auto|reflink|hardlink|copy",
+                         .argument = "HOW",
+                         .help = "reflink, hardlink, copy; auto: in this order",
+                         .group = "export",
+                         .verbs = VERB_EXPORT},
 };
 
 static const struct flag_spec flags[FLAGS] = {

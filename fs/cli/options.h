@@ -48,6 +48,7 @@ enum option_key {
     OPTION_ALLOW_OTHER,
     OPTION_REPORT,
     OPTION_LOG_LEVEL,
+    OPTION_STRATEGY,
     OPTION_KEYS,
 };
 
@@ -81,7 +82,7 @@ struct option_spec {
     const char *zero_word; /* a word for 0: "off"; NULL if 0 is an ordinary number */
     const char *argument;  /* what help calls the value; NULL for a bool */
     const char *help;
-    const char *group; /* "where from", "cache", "network", "mount", "log" */
+    const char *group; /* "where from", "cache", "network", "mount", "log", "export" */
     unsigned verbs;    /* whose help names it and who takes it as a flag */
 };
 

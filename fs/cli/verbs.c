@@ -127,6 +127,19 @@ static const struct verb verbs[] = {
                    "Exit code: 1 the server refused, 3 authentication, 4 server unreachable.\n",
         .run = verb_stack,
     },
+    {
+        .name = "export",
+        .bit = VERB_EXPORT,
+        .min_operands = 1,
+        .max_operands = 2,
+        .usage = "[SOURCE] TARGET [--strategy HOW]",
+        .summary = "what mount would show, as ordinary files in the folder TARGET",
+        .details =
+            "Syncs the cache first. Again: writes what changed, removes what is gone, never\n"
+            "touches files that it did not write. Exit code: that of sync; 1 when a file\n"
+            "was skipped or could not be written, 8 when TARGET can not be used.\n",
+        .run = verb_export,
+    },
     {.name = NULL},
 };
 

@@ -56,3 +56,4 @@ int verb_unpin(const struct options *options);
 int verb_prune(const struct options *options);
 int verb_sql(const struct options *options);
 int verb_stack(const struct options *options);
+int verb_export(const struct options *options);
