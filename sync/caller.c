@@ -14,7 +14,7 @@
 #include "sync/json.h"
 #include "sync/transfer_private.h"
 
-enum { LOOK_MS = 100, REFUSAL_MAX = 64 << 10, REFUSAL_DEPTH = 32 };
+enum { LOOK_MS = 100, REFUSAL_MAX = 64 << 10 };
 
 struct caller {
     struct caller_conf conf;
@@ -98,20 +98,6 @@ static void on_done(void *arg, const struct fetch_result *result)
 
 /* --- what it came to --- */
 
-/* {"detail": "no_grant"}; where it is no string, the status has to do. */
-static void read_detail(struct caller_answer *answer)
-{
-    const struct json_limits limits = {REFUSAL_MAX, REFUSAL_DEPTH};
-    scoped(json_freep) struct json *root = NULL;
-    struct json_error error;
-    const char *detail;
-
-    if (!answer->text || json_parse(answer->text, answer->size, &limits, &root, &error) < 0)
-        return;
-    detail = json_string(json_get(root, "detail"));
-    snprintf(answer->detail, sizeof(answer->detail), "%s", detail ? detail : "");
-}
-
 static int conclude(const struct caller *caller, const struct call *call, bool with_token)
 {
     struct caller_answer *answer = call->answer;
@@ -119,10 +105,15 @@ static int conclude(const struct caller *caller, const struct call *call, bool w
 
     /* A refusal that is too long to be read is a refusal all the same. */
     if (answer->status >= 400) {
-        if (result->end == FETCH_COMPLETE)
-            read_detail(answer);
-        return answer_status_error(answer->status, with_token, answer->message,
-                                   sizeof(answer->message));
+        const struct answer_refusal refusal = {
+            .status = answer->status,
+            .with_token = with_token,
+            .body = answer->text,
+            .body_size = result->end == FETCH_COMPLETE ? answer->size : 0,
+        };
+
+        answer_detail(refusal.body, refusal.body_size, answer->detail);
+        return answer_status_error(&refusal, answer->message, sizeof(answer->message));
     }
     if (call->error)
         return call->error;

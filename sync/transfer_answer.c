@@ -126,18 +126,15 @@ void answer_judge(const struct answer_rules *rules, const struct fetch_head *hea
 
 /* --- refusals --- */
 
-#define DETAIL_SIZE 101
-
-/* FastAPI's error: {"detail": "words"} or {"detail": {"code": ..., "hint": "words"}}. */
-static void find_detail(const struct answer_refusal *refusal, char ret_text[static DETAIL_SIZE])
+void answer_detail(const char *body, size_t size, char ret_text[static ANSWER_DETAIL_SIZE])
 {
-    static const struct json_limits limits = {.bytes = EXCUSE_SIZE, .depth = 8};
+    static const struct json_limits limits = {.bytes = 64 << 10, .depth = 32};
     scoped(json_freep) struct json *root = NULL;
     char printable[NAME_PRINTABLE_SIZE];
     struct json_error error;
 
     ret_text[0] = '\0';
-    if (json_parse(refusal->body, refusal->body_size, &limits, &root, &error) < 0)
+    if (size == 0 || json_parse(body, size, &limits, &root, &error) < 0)
         return;
 
     const struct json *detail = json_get(root, "detail");
@@ -148,15 +145,15 @@ static void find_detail(const struct answer_refusal *refusal, char ret_text[stat
     if (!words)
         return;
     name_printable(words, printable);
-    snprintf(ret_text, DETAIL_SIZE, "%.*s", DETAIL_SIZE - 1, printable);
+    snprintf(ret_text, ANSWER_DETAIL_SIZE, "%.*s", ANSWER_DETAIL_SIZE - 1, printable);
 }
 
 static void refuse(const struct answer_refusal *refusal, const char *what, char *ret_message,
                    size_t size)
 {
-    char detail[DETAIL_SIZE];
+    char detail[ANSWER_DETAIL_SIZE];
 
-    find_detail(refusal, detail);
+    answer_detail(refusal->body, refusal->body_size, detail);
     snprintf(ret_message, size, "%s (%d)%s%s", what, refusal->status, detail[0] ? ": " : "",
              detail);
 }

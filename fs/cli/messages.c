@@ -138,10 +138,12 @@ int complain_refresh(struct complaint *ret_complaint, const char *source, const 
         complain(ret_complaint, code, source, "%s, and no token was found", why);
         complaint_hint(ret_complaint, "log in with the agnes CLI, or give --token-file FILE");
     } else if (code == EXIT_AUTHENTICATION) {
-        complain(ret_complaint, code, source, "%s%s", why,
-                 strchr(why, ':') ? "" : ": token expired, revoked or not allowed");
-        complaint_hint(ret_complaint, "get a fresh one at %s/setup, or log in with the agnes CLI",
-                       source);
+        complain(ret_complaint, code, source, "%s", why);
+        complaint_hint(
+            ret_complaint,
+            "it may have expired or been revoked: get a fresh one at %s/setup, or log in "
+            "with the agnes CLI",
+            source);
     } else if (code == EXIT_UNREACHABLE) {
         complain(ret_complaint, code, source, "server unreachable: %s", why);
         complaint_hint(ret_complaint, "this source comes from %s", origin);

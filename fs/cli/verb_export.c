@@ -15,6 +15,7 @@
 #include "fs/cli/report_text.h"
 #include "fs/cli/session.h"
 #include "fs/cli/signals.h"
+#include "sync/guide.h"
 #include "sync/state.h"
 
 struct exportation {
@@ -174,6 +175,15 @@ static int write_files(struct exportation *export, const struct tree *tree)
     return r < 0 ? r : export_run(&conf, &export->result);
 }
 
+/* What the mount says of itself, for the folder that this one is. */
+static int decorate(void *arg, struct tree_builder *builder)
+{
+    const struct exportation *export = arg;
+    scoped_free char *root = realpath(export->path, NULL);
+
+    return root ? guide_add(builder, root) : negative_errno();
+}
+
 static int run(struct exportation *export, struct complaint *ret_complaint)
 {
     scoped(state_release) struct state state = {0};
@@ -184,7 +194,7 @@ static int run(struct exportation *export, struct complaint *ret_complaint)
     if ((r = refuse_cache(export, ret_complaint)) < 0 ||
         (r = open_target(export, ret_complaint)) < 0 || (r = sync_cache(export, ret_complaint)) < 0)
         return r;
-    r = state_load(store_dirfd(export->session.store), NULL, NULL, &state, &previous, why);
+    r = state_load(store_dirfd(export->session.store), decorate, export, &state, &previous, why);
     if (r < 0)
         return complain(ret_complaint, exit_code_of(r), export->session.cache_dir,
                         "state file unreadable: %s", *why ? why : strerror(-r));

@@ -286,7 +286,7 @@ static const struct trial trials[] = {
     {503, "text/html", "<html>", NULL, -EAGAIN, STACK_NOT_REFUSED, NULL},
     {200, "text/html", "<html>", NULL, -EPROTO, STACK_NOT_REFUSED, NULL},
     {302, "", "", "Location: https://new.example.com/x?secret=1\r\n", -EPROTO, STACK_NOT_REFUSED,
-     "redirected to https://new.example.com/x, not followed"},
+     "moved to https://new.example.com/x, not followed (302)"},
 };
 
 static void answers_to_a_change(void **state)
