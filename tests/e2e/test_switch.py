@@ -6,6 +6,7 @@ import json
 import mmap
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -205,6 +206,16 @@ def test_link_counts_fall_and_rise_at_once_on_paths_and_on_open_handles(mount, s
         switch()
         assert counts() == (1, 1)
         assert file.read() == sales.read_bytes() == content("orders", 1)
+
+
+def test_the_hangup_signal_refreshes(agnes, mount, stack):
+    generation = mount.status()["generation"]
+    stack.add_package("new", stack.add_table("new", raw(b"new")))
+    stack.write()
+    (pid,) = agnes.processes()
+    os.kill(pid, signal.SIGHUP)
+    wait_for(lambda: mount.status()["generation"] == generation + 1, what="a new generation")
+    assert (mount / "data/new/new.parquet").read_bytes() == raw(b"new")
 
 
 def test_a_listing_after_a_refresh_is_the_new_one(mount, stack, switch):

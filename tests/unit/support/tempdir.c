@@ -62,11 +62,13 @@ void tempdir_free(char *path)
 
 static void make_parents(char *path, size_t from)
 {
-    for (char *slash = strchr(path + from, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
+    for (size_t i = from; path[i]; i++) {
+        if (path[i] != '/')
+            continue;
+        path[i] = '\0';
         if (mkdir(path, 0700) < 0 && errno != EEXIST)
             give_up("make", path);
-        *slash = '/';
+        path[i] = '/';
     }
 }
 
