@@ -35,6 +35,19 @@ static void print_line(const char *title, const struct report_line *line, FILE *
     fputc('\n', file);
 }
 
+/* Zeros alone leave people guessing what is broken. */
+static bool is_nothing(const struct report *report)
+{
+    uint64_t rows = report->error_count;
+
+    for (unsigned i = 0; i < TREE_SECTIONS; i++) {
+        const struct report_section *section = &report->sections[i];
+
+        rows += section->added + section->updated + section->unchanged + section->skipped;
+    }
+    return rows == 0;
+}
+
 void report_print(const struct report *report, bool verbose, FILE *file)
 {
     static const char *const titles[TREE_SECTIONS] = {
@@ -42,6 +55,11 @@ void report_print(const struct report *report, bool verbose, FILE *file)
 
     for (unsigned section = 0; section < TREE_SECTIONS; section++)
         print_section(titles[section], &report->sections[section], file);
+    if (is_nothing(report))
+        fputs(
+            "nothing is listed for you: ask for a grant, or see `agnesfs stack list` for what you\n"
+            "may add\n",
+            file);
     for (size_t i = 0; verbose && i < report->skipped_count; i++)
         print_line("skipped", &report->skipped[i], file);
     for (size_t i = 0; i < report->error_count; i++)

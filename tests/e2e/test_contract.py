@@ -204,6 +204,14 @@ def test_a_revoked_package_is_gone_with_its_bytes(agnes, instance):
 
 # --- output ---
 
+def test_an_empty_stack_is_explained(agnes, instance):
+    instance.packages.clear()
+    assert "agnesfs stack list" in agnes.run("sync", instance.url).out
+    instance.add_package("sales")
+    instance.add_table("first", raw(b"1"), packages=["sales"])
+    assert "agnesfs stack list" not in agnes.run("sync", instance.url).out
+
+
 def test_the_exit_code_is_the_same_in_every_output_mode(agnes, instance):
     instance.always("/api/data/orders/download", Fault(status=404))
     for mode in ([], ["--json"], ["--quiet"], ["--verbose"]):
