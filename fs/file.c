@@ -22,6 +22,7 @@
  * So the callback may use it if and only if it won. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cache/scoped.h"
@@ -330,6 +331,21 @@ static void park(fuse_req_t req, struct open_file *file, size_t due, off_t offse
         on_bytes(parked, r);
 }
 
+/* A copy, because the reader may have closed the file, and the kernel forgotten it, before the write
+ * of our answer has returned. */
+static void answer_with_text(fuse_req_t req, const char *bytes, size_t size)
+{
+    scoped_free char *copy = size ? malloc(size) : NULL;
+
+    if (size && !copy) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    if (size)
+        memcpy(copy, bytes, size);
+    fuse_reply_buf(req, copy, size);
+}
+
 void serve_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
                 struct fuse_file_info *info)
 {
@@ -338,7 +354,7 @@ void serve_read(fuse_req_t req, fuse_ino_t nodeid, size_t size, off_t offset,
 
     (void)nodeid;
     if (file->bytes) {
-        fuse_reply_buf(req, due ? file->bytes + offset : NULL, due);
+        answer_with_text(req, file->bytes + (due ? offset : 0), due);
         return;
     }
     if (due > 0 && atomic_load(&file->fd) < 0)

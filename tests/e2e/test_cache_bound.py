@@ -74,14 +74,15 @@ def test_a_stack_of_ten_times_the_cache_is_read_twice(agnes, stack, server):
 
 
 def test_what_was_read_last_stays_and_what_was_read_first_goes(agnes, stack, server):
-    with agnes.mount(server.url, "prefetch=none", f"cache-size={BOUND}", "min-free=0") as mount:
-        for name in ("t00", "t01", "t02"):
+    with agnes.mount(server.url, "prefetch=none", f"cache-size={BOUND + 2 * MIB}",
+                     "min-free=0") as mount:
+        for name in ("t00", "t01", "t02", "t03", "t04"):
             (mount / path_of(name)).read_bytes()
         os.sync()
         wait_for(lambda: pass_a_second(mount), seconds=5)
         (mount / path_of("t00")).read_bytes()
         wait_for(lambda: pass_a_second(mount), seconds=5)
-        for name in ("t03", "t04"):
+        for name in ("t05", "t06"):
             (mount / path_of(name)).read_bytes()
         assert mount.xattr(path_of("t00"), "state") == "resident"
         assert mount.xattr(path_of("t01"), "state") == "cold"

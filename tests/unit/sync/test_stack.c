@@ -197,8 +197,8 @@ static void manifest_without_sense_gives_no_slugs(void **state)
         "[]",
         "{\"data_packages\":null}",
         "{\"data_packages\":{\"id\":\"a\",\"slug\":\"s\"}}",
-        "{\"data_packages\":[null,3,[],{\"id\":\"a\"},{\"slug\":\"s\"},{\"id\":1,\"slug\":\"s\"},"
-        "{\"id\":\"a\",\"slug\":{}},{\"id\":\"b\",\"slug\":\"s\"}]}",
+        ("{\"data_packages\":[null,3,[],{\"id\":\"a\"},{\"slug\":\"s\"},{\"id\":1,\"slug\":\"s\"},"
+         "{\"id\":\"a\",\"slug\":{}},{\"id\":\"b\",\"slug\":\"s\"}]}"),
         "{\"memory_domains\":[{\"id\":\"a\",\"slug\":\"s\"}]}",
     };
     struct stack *stack = *state;
