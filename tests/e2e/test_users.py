@@ -233,7 +233,8 @@ def test_a_user_clears_a_dead_mount_and_mounts_again(agnes, users, stack):
     mount = agnes.mount(stack.url)
     os.kill(next(iter(agnes.processes())), 9)
     wait_for(lambda: not agnes.processes(), what="daemon gone")
-    assert as_user(users[0], lambda: os.listdir(mount.path)) == errno.ENOTCONN
+    wait_for(lambda: as_user(users[0], lambda: os.listdir(mount.path)) == errno.ENOTCONN,
+             what="a dead mount")
     mount.umount("--lazy")
     assert agnes.mountpoints() == []
     with agnes.mount(stack.url) as mount:
