@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* plan_private.h - what a plan is made of. For plan.c and plan_tree.c only. */
+/* plan_private.h - what a plan is made of. For sync/plan*.c only. */
 #pragma once
 
 #include "sync/plan.h"
