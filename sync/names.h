@@ -9,7 +9,8 @@
  *   2. In any other label each run of other bytes becomes one '_', then '.', '_' and '-' are
  *      stripped from both ends. "Agnes audit log" -> "Agnes_audit_log", "-rf" -> "rf".
  *   3. Nothing left (-EINVAL), longer than 255 bytes with its suffix (-ENAMETOOLONG), or reserved
- *      where it stands ("_shared", "_direct", "_tables", "README.md" as slugs): the row is dropped, reported.
+ *      where it stands ("_shared", "_direct", "_tables", "README.md" as slugs): the row is
+ *      dropped, reported.
  *
  * Two labels that fold to one name: the lexicographically smaller raw label keeps it, whatever
  * the order of the manifest; the other row is dropped and reported.
