@@ -186,7 +186,7 @@ def test_a_table_that_is_subscribed_to_comes_and_goes(agnes, instance):
 def test_tables_of_a_server_from_before_packages_have_a_folder_of_their_own(agnes, instance):
     instance.shape = "pre-v49"
     instance.user.admin = True
-    with agnes.mount(instance.url) as mount:
+    with agnes.mount(instance.url, "report=off") as mount:
         assert mount.files() == {"data/_tables/orders.parquet": raw(b"orders")}
         instance.publish("orders", raw(b"new"))
         mount.refresh()
