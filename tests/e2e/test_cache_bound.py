@@ -25,18 +25,28 @@ def path_of(name):
     return f"data/many/{name}.parquet"
 
 
-def held(agnes):
-    """Bytes on disk of blobs and partials, as du would count them."""
-    found = 0
+def files_held(agnes):
+    """{path: (inode, bytes on disk)} of blobs and partials, as du would count them."""
+    found = {}
     for root in (agnes.cache().shared, agnes.cache().root / "partial"):
         for where, _, names in os.walk(root):
-            for name in names:
+            for path in (os.path.join(where, name) for name in names if name[-4:] != ".map"):
                 try:
-                    stat = os.stat(os.path.join(where, name))
+                    stat = os.stat(path)
                 except FileNotFoundError:
                     continue
-                found += min(stat.st_size, stat.st_blocks * 512) if name[-4:] != ".map" else 0
+                found[path] = stat.st_ino, min(stat.st_size, stat.st_blocks * 512)
     return found
+
+
+def held(agnes):
+    """Bytes that were there at one moment: what went during the walk was not, with what came."""
+    for _ in range(10000):
+        found = files_held(agnes)
+        after = files_held(agnes)
+        if all(after.get(path, (0,))[0] == inode for path, (inode, _) in found.items()):
+            return sum(size for _, size in found.values())
+    raise AssertionError("the cache is never at rest")
 
 
 class Watch:
