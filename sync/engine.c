@@ -16,6 +16,7 @@
 #define FLUSH_EVERY_MS 3000
 #define SAVE_EVERY_MS 30000
 #define RETRY_S 60
+#define SOONEST_S 60 /* a server is not asked for its manifest more often by itself */
 
 /* --- the whole of it --- */
 
@@ -75,8 +76,11 @@ static void refresh_release(struct refresh *refresh)
 {
     plan_free(refresh->plan);
     manifest_free(refresh->manifest);
+    tree_unref(refresh->before);
     tree_unref(refresh->last);
     tree_unref(refresh->next);
+    refutations_release(&refresh->refutations);
+    report_free(refresh->report);
 }
 
 static void engine_set_staging(struct engine *engine, bool staging)
@@ -116,36 +120,63 @@ static void flush_now_and_then(struct engine *engine)
     }
 }
 
-static void engine_run(struct engine *engine, const struct ask *ask)
+static int refresh_begin(struct engine *engine, const struct ask *ask, struct refresh *ret_refresh)
 {
-    struct report *report = report_new();
-    int64_t began_ms = engine_now_ms();
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    if (report) {
-        scoped(refresh_release) struct refresh refresh = {
-            .engine = engine,
-            .flags = ask->flags,
-            .report = report,
-            .last = engine_tree(engine),
-            .now_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec,
-        };
+    *ret_refresh = (struct refresh){
+        .engine = engine,
+        .flags = ask->flags,
+        .last = engine_tree(engine),
+        .before = engine_tree(engine),
+        .now_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec,
+    };
+    if (refresh_recall_refutations(ret_refresh) < 0)
+        return -ENOMEM;
+    ret_refresh->report = report_new();
+    if (!ret_refresh->report)
+        return -ENOMEM;
+    memcpy(ret_refresh->doubt_since, engine->doubt_since, sizeof(engine->doubt_since));
+    ret_refresh->report->dry_run = ask->flags & REFRESH_DRY_RUN;
+    ret_refresh->report->generation = ret_refresh->last ? tree_generation(ret_refresh->last) : 0;
+    return 0;
+}
 
-        memcpy(refresh.doubt_since, engine->doubt_since, sizeof(refresh.doubt_since));
-        report->dry_run = ask->flags & REFRESH_DRY_RUN;
-        report->generation = refresh.last ? tree_generation(refresh.last) : 0;
+/* Other bytes came than the manifest says: there may be a newer manifest by now. If it can not be
+ * had, what the first one brought stands. */
+static void refresh_again(struct refresh *refresh, const struct ask *ask)
+{
+    scoped(refresh_release) struct refresh again = {.engine = refresh->engine};
+
+    if (refresh_begin(refresh->engine, ask, &again) < 0)
+        return;
+    refresh_hand_on(refresh, &again);
+    if (engine_refresh_once(&again) < 0)
+        return;
+    report_absorb(again.report, refresh->report);
+    report_free(refresh->report);
+    refresh->report = take_ptr(again.report);
+}
+
+static void engine_run(struct engine *engine, const struct ask *ask)
+{
+    int64_t began_ms = engine_now_ms();
+    scoped(refresh_release) struct refresh refresh = {.engine = engine};
+
+    if (refresh_begin(engine, ask, &refresh) == 0) {
         engine_set_staging(engine, true);
-        engine_refresh_once(&refresh);
+        if (engine_refresh_once(&refresh) == 0 && refresh_was_refuted(&refresh))
+            refresh_again(&refresh, ask);
         engine_set_staging(engine, false);
-        note_source(engine, report->error);
+        note_source(engine, refresh.report->error);
         flush_now_and_then(engine);
-        report->seconds = (double)(engine_now_ms() - began_ms) / 1000;
+        refresh.report->seconds = (double)(engine_now_ms() - began_ms) / 1000;
         if (engine->conf.refreshed)
-            engine->conf.refreshed(engine->conf.arg, report);
-        confirm_post(engine->confirm, report);
+            engine->conf.refreshed(engine->conf.arg, refresh.report);
+        confirm_post(engine->confirm, refresh.report);
     }
-    engine_ended(engine, ask, report);
+    engine_ended(engine, ask, take_ptr(refresh.report));
 }
 
 /* --- the sync thread --- */
@@ -154,6 +185,16 @@ static bool engine_last_failed(struct engine *engine)
 {
     scoped_lock(&engine->lock);
     return engine->status.error != 0;
+}
+
+/* 0: not by itself. */
+static void refresh_at(struct engine *engine, int64_t at_ms)
+{
+    engine->refresh_at_ms = at_ms;
+    scoped_lock(&engine->lock);
+    engine->status.next_refresh_unix = at_ms == 0 ? 0
+                                                  : engine_unix_now() +
+                                                        (uint64_t)(at_ms - engine_now_ms()) / 1000;
 }
 
 /* A tenth more or less, so that many mounts of one server drift apart. After a failure it is tried
@@ -169,11 +210,21 @@ static void plan_next_refresh(struct engine *engine)
 
     clock_gettime(CLOCK_REALTIME, &time);
     wait += wait / 10 * (time.tv_nsec / 1000 % 201 - 100) / 100;
-    engine->refresh_at_ms = engine->conf.refresh_s ? now + wait : 0;
-    scoped_lock(&engine->lock);
-    engine->status.next_refresh_unix = engine->conf.refresh_s
-                                           ? engine_unix_now() + (uint64_t)wait / 1000
-                                           : 0;
+    refresh_at(engine, engine->conf.refresh_s ? now + wait : 0);
+    engine->soonest_ms = now + SOONEST_S * 1000;
+}
+
+/* Readers met other bytes than listed: there may be a newer manifest. */
+static void refresh_sooner(struct engine *engine)
+{
+    {
+        scoped_lock(&engine->lock);
+        if (!engine->outdated)
+            return;
+        engine->outdated = false;
+    }
+    if (engine->refresh_at_ms > engine->soonest_ms)
+        refresh_at(engine, engine->soonest_ms);
 }
 
 /* The caller holds the lock. The older ask first. */
@@ -231,7 +282,7 @@ static enum duty engine_next(struct engine *engine, struct ask *ret_ask)
     return engine_sleep(engine, until_ms, ret_ask);
 }
 
-static void *engine_main(void *arg)
+void *engine_main(void *arg)
 {
     struct engine *engine = arg;
     enum duty duty;
@@ -250,190 +301,11 @@ static void *engine_main(void *arg)
             engine_refresh(engine, 0, NULL);
         if (engine->sweep_at_ms != 0 && engine_now_ms() >= engine->sweep_at_ms)
             engine_sweep(engine, SWEEP_AGAIN);
+        refresh_sooner(engine);
         engine_prefetch_more(engine);
         flush_now_and_then(engine);
     }
     if (engine->leaving_count > 0)
         engine_sweep(engine, SWEEP_AT_END);
     return NULL;
-}
-
-/* --- the whole --- */
-
-/* The strings of conf become ours, all or none. */
-static int own_strings(struct engine_conf *conf)
-{
-    const char **strings[] = {&conf->state_dir, &conf->user_agent, &conf->ca_file, &conf->proxy};
-    bool failed = false;
-
-    for (size_t i = 0; i < sizeof(strings) / sizeof(*strings); i++) {
-        const char *given = *strings[i];
-
-        *strings[i] = given ? strdup(given) : NULL;
-        failed |= given && !*strings[i];
-    }
-    return failed ? -ENOMEM : 0;
-}
-
-static void free_strings(const struct engine_conf *conf)
-{
-    free((char *)conf->state_dir);
-    free((char *)conf->user_agent);
-    free((char *)conf->ca_file);
-    free((char *)conf->proxy);
-}
-
-static int open_state_dir(struct engine *engine)
-{
-    const char *path = engine->conf.state_dir;
-    int dirfd = store_dirfd(engine->conf.store);
-
-    if (path) {
-        if (mkdir(path, 0700) < 0 && errno != EEXIST)
-            return negative_errno();
-        engine->state_dirfd = dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (dirfd < 0)
-            return negative_errno();
-    }
-    int r = pins_open(dirfd, &engine->pins);
-
-    return r < 0 ? r : first_seen_open(dirfd, &engine->first_seen);
-}
-
-/* What can not be read is no generation, and no ground for deleting anything. */
-static int load_last_generation(struct engine *engine)
-{
-    struct state state = {.tree = NULL};
-    bool previous = false;
-    char message[160];
-    int r = state_load(store_dirfd(engine->conf.store), engine->conf.decorate, engine->conf.arg,
-                       &state, &previous, message);
-
-    engine->blind = r < 0 || previous;
-    engine->torn = previous;
-    engine->sweep_due = true;
-    if (r == -ENOENT || r == -EBADMSG)
-        return 0;
-    if (r < 0)
-        return r;
-    engine->tree = state.tree;
-    engine->pinned = engine_pinned_in(engine, state.tree);
-    engine->status.last_success_unix = state.last_sync_unix;
-    memcpy(engine->doubt_since, state.doubt_since, sizeof(engine->doubt_since));
-    return 0;
-}
-
-static void init_lock(struct engine *engine)
-{
-    pthread_condattr_t monotonic;
-
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&engine->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    pthread_mutex_init(&engine->lock, NULL);
-    pthread_mutex_init(&engine->pins_lock, NULL);
-}
-
-int engine_new(const struct engine_conf *conf, struct engine **ret_engine)
-{
-    struct engine *engine = calloc(1, sizeof(*engine));
-    int r;
-
-    if (!engine)
-        return -ENOMEM;
-    init_lock(engine);
-    engine->conf = *conf;
-    engine->state_dirfd = -1;
-    engine->followers_fd = -1;
-    engine->flush_at_ms = engine_now_ms();
-    atomic_init(&engine->following, store_mode(conf->store) == STORE_READER);
-    r = own_strings(&engine->conf);
-    if (r == 0)
-        r = open_state_dir(engine);
-    if (r == 0)
-        r = load_last_generation(engine);
-    if (r == 0 && !engine_follows(engine))
-        engine_set_budget(engine);
-    if (r < 0) {
-        engine_free(engine);
-        return r;
-    }
-    *ret_engine = engine;
-    return 0;
-}
-
-static void on_spoiled(void *arg, const struct blob_key *key)
-{
-    const struct engine *engine = arg;
-
-    if (engine->conf.spoiled)
-        engine->conf.spoiled(engine->conf.arg, key);
-}
-
-int engine_start(struct engine *engine)
-{
-    const struct engine_conf *conf = &engine->conf;
-    struct transfers_conf transfers = {
-        .store = conf->store,
-        .source = conf->source,
-        .jobs = conf->jobs,
-        .timeout_s = conf->timeout_s,
-        .user_agent = conf->user_agent,
-        .ca_file = conf->ca_file,
-        .proxy = conf->proxy,
-        .token = conf->token,
-        .token_arg = conf->token_arg,
-        .spoiled = on_spoiled,
-        .spoiled_arg = engine,
-    };
-    int r = transfers_new(&transfers, &engine->transfers);
-
-    if (r < 0)
-        return r;
-    engine_begin_to_confirm(engine);
-    r = pthread_create(&engine->thread, NULL, engine_main, engine);
-    engine->started = r == 0;
-    return -r;
-}
-
-/* The order matters: first nobody waits, then no want runs, then the sync thread has ended. */
-void engine_free(struct engine *engine)
-{
-    if (!engine)
-        return;
-    {
-        scoped_lock(&engine->lock);
-        engine->stopping = true;
-        pthread_cond_broadcast(&engine->changed);
-    }
-    if (engine->transfers)
-        transfers_stop(engine->transfers);
-    if (engine->started)
-        pthread_join(engine->thread, NULL);
-    confirm_free(engine->confirm);
-    transfers_free(engine->transfers);
-    for (size_t i = 0; i < TICKETS_KEPT; i++)
-        report_free(engine->ended[i].report);
-    first_seen_close(engine->first_seen);
-    if (engine->state_dirfd >= 0)
-        close(engine->state_dirfd);
-    engine_prefetch_from(engine, NULL);
-    store_set_budget(engine->conf.store, &(struct budget){.judge = NULL});
-    tree_unref(engine->tree);
-    free(engine->problems);
-    free(engine->leaving);
-    free(engine->pinned);
-    pins_close(engine->pins);
-    free_strings(&engine->conf);
-    pthread_cond_destroy(&engine->changed);
-    pthread_mutex_destroy(&engine->lock);
-    pthread_mutex_destroy(&engine->pins_lock);
-    free(engine);
-}
-
-struct tree *engine_tree(struct engine *engine)
-{
-    scoped_lock(&engine->lock);
-    return engine->tree ? tree_ref(engine->tree) : NULL;
 }

@@ -168,6 +168,7 @@ struct engine_problem {
     struct blob_key key;
     char message[160];
     uint64_t since_unix;
+    struct blob_key other; /* what the source says it has instead (transfer.h); or BLOB_NONE */
 };
 
 struct engine_status {

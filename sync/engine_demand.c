@@ -61,21 +61,26 @@ static struct engine_problem *find_problem(const struct engine *engine, const st
     return NULL;
 }
 
-static void add_problem(struct engine *engine, const struct blob_key *key, const char *message)
+/* True if it was none before. The caller holds the lock. */
+static bool add_problem(struct engine *engine, const struct blob_key *key,
+                        const struct want_result *result)
 {
     struct engine_problem *problem = find_problem(engine, key);
+    bool news = !problem;
 
     if (!problem) {
         struct engine_problem *longer = reallocarray(engine->problems, engine->problem_count + 1,
                                                      sizeof(*engine->problems));
 
         if (!longer)
-            return;
+            return false;
         engine->problems = longer;
         problem = &longer[engine->problem_count++];
         *problem = (struct engine_problem){.key = *key, .since_unix = engine_unix_now()};
     }
-    snprintf(problem->message, sizeof(problem->message), "%s", message);
+    problem->other = result->other;
+    snprintf(problem->message, sizeof(problem->message), "%s", result->message);
+    return news;
 }
 
 void engine_note_blob(struct engine *engine, const struct blob_key *key,
@@ -87,7 +92,9 @@ void engine_note_blob(struct engine *engine, const struct blob_key *key,
     if (result->error == -ECANCELED)
         return;
     if (result->error < 0) {
-        add_problem(engine, key, result->message);
+        bool news = add_problem(engine, key, result);
+
+        engine->outdated |= news && result->error == -EBADMSG;
         return;
     }
     problem = find_problem(engine, key);

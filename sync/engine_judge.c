@@ -173,6 +173,13 @@ static bool is_resident(void *arg, const struct blob_key *key)
     return store_holds(refresh->engine->conf.store, key);
 }
 
+static bool is_superseded(void *arg, const struct blob_key *key)
+{
+    const struct refutation *known = refresh_refutation(arg, key);
+
+    return known && known->result.other.kind != BLOB_NONE;
+}
+
 static int64_t first_seen(void *arg, const struct blob_key *key)
 {
     const struct refresh *refresh = arg;
@@ -186,6 +193,7 @@ int refresh_plan(struct refresh *refresh)
         .manifest = refresh->manifest,
         .last = refresh->last,
         .resident = is_resident,
+        .superseded = is_superseded,
         .first_seen = first_seen,
         .arg = refresh,
         .now_ns = refresh->now_ns,

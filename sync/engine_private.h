@@ -2,8 +2,10 @@
 /* engine_private.h - what the files of the engine share.
  *
  *     engine.c         the sync thread and engine_refresh_once, the whole story on one screen
+ *     engine_life.c    from engine_new to engine_free
  *     engine_judge.c   its chapters: manifest, doubts, plan
  *     engine_stage.c   bytes that a refresh waits for
+ *     engine_refute.c  when these are of another version than the manifest
  *     engine_publish.c tree, disk, publish
  *     engine_sweep.c   what goes, and when
  *     engine_keep.c    what a full cache may let go, and what is pinned
@@ -69,6 +71,7 @@ struct engine {
     bool staging;               /* blobs come that tree does not list yet */
     bool unflushed;             /* a blob came that no refresh waited for */
     bool stray;                 /* one came that is no longer listed */
+    bool outdated;              /* other bytes came than listed: there may be a newer manifest */
 
     pthread_mutex_t pins_lock; /* never with the other one; held over the file's I/O */
     struct pins *pins;
@@ -89,9 +92,23 @@ struct engine {
     struct tree *prefetch_tree;
     uint32_t prefetch_next;
     int64_t refresh_at_ms; /* 0: not by itself */
+    int64_t soonest_ms;    /* not before, whatever happens */
     int64_t flush_at_ms;
     bool unsaved;       /* trust has changed */
     int64_t save_at_ms; /* not before */
+};
+
+/* Bytes that were not those that the manifest promised. */
+struct refutation {
+    struct blob_key key;
+    bool now; /* in this refresh: there is no need to see it again */
+    struct want_result result;
+};
+
+struct refutations {
+    struct refutation *list; /* sorted by key, but for those of now that came since */
+    size_t count;
+    size_t sorted;
 };
 
 /* One refresh. */
@@ -105,6 +122,8 @@ struct refresh {
     struct tree *next;
     int64_t now_ns;
     uint64_t doubt_since[TREE_SECTIONS]; /* as they will be when this has ended well */
+    struct refutations refutations;      /* of this one, and of what is known from before */
+    struct tree *before;                 /* what the report compares with; NULL: none */
 };
 
 /* --- chapters of a refresh: 0 or a negative errno, with report->message --- */
@@ -120,6 +139,26 @@ bool refresh_doubts_changed(const struct refresh *refresh);
 void refresh_publish(struct refresh *refresh);
 void refresh_sweep(struct refresh *refresh);
 int refresh_fill(struct refresh *refresh);
+
+/* --- the manifest and the bytes disagree --- */
+
+/* Begins with what readers and earlier refreshes met. -ENOMEM. */
+int refresh_recall_refutations(struct refresh *refresh);
+
+/* What came of a want; remembered if it was other bytes. */
+void refresh_note_bytes(struct refresh *refresh, const struct blob_key *key,
+                        const struct want_result *result);
+
+/* What is known against that key since the manifest was read; NULL: nothing. */
+const struct refutation *refresh_refutation(const struct refresh *refresh,
+                                            const struct blob_key *key);
+
+/* Was the source's manifest refuted by its bytes in this refresh? Then it may have a newer one. */
+bool refresh_was_refuted(const struct refresh *refresh);
+
+/* Another refresh of the same ask begins where this one ended. */
+void refresh_hand_on(struct refresh *refresh, struct refresh *next);
+void refutations_release(struct refutations *refutations);
 
 /* --- a document, waited for --- */
 
@@ -151,6 +190,9 @@ bool engine_has_followers(const struct engine *engine);
 
 /* A generation becomes the one that is shown. */
 void engine_show(struct engine *engine, struct tree *tree);
+
+/* The sync thread. */
+void *engine_main(void *engine);
 
 enum duty { DUTY_STOP, DUTY_REFRESH, DUTY_TIMER, DUTY_ROUND };
 

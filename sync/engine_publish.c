@@ -17,7 +17,7 @@ int refresh_make_tree(struct refresh *refresh)
     int r = plan_tree(refresh->plan, generation, conf->decorate, conf->arg, &refresh->next);
 
     if (r == 0)
-        r = report_fill(refresh->report, refresh->last, refresh->next, refresh->manifest,
+        r = report_fill(refresh->report, refresh->before, refresh->next, refresh->manifest,
                         refresh->plan);
     if (r < 0)
         return refresh_fail(refresh, r, "no tree could be made: error %d", -r);

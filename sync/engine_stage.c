@@ -74,24 +74,42 @@ static void errand_send(struct errands *errands, size_t index, const struct want
     on_errand(errand, &refused);
 }
 
-static void errand_fail(struct errands *errands, size_t index, int error)
+/* It has ended before it began. */
+static void errand_settle(struct errands *errands, size_t index, const struct want_result *result)
 {
-    struct want_result result = {.error = error};
-
     errands->errands[index].all = errands;
-    snprintf(result.message, sizeof(result.message), "%s",
-             error == -EACCES ? "its URL points to another origin" : "it has no usable URL");
     {
         scoped_lock(&errands->engine->lock);
         errands->running++;
     }
-    on_errand(&errands->errands[index], &result);
+    on_errand(&errands->errands[index], result);
+}
+
+static void errand_fail(struct errands *errands, size_t index, int error)
+{
+    struct want_result result = {.error = error};
+
+    snprintf(result.message, sizeof(result.message), "%s",
+             error == -EACCES ? "its URL points to another origin" : "it has no usable URL");
+    errand_settle(errands, index, &result);
+}
+
+/* Bytes that were seen to be wrong a moment ago are not fetched to see it again. */
+static bool errand_is_known(const struct refresh *refresh, struct errands *errands, size_t index,
+                            const struct blob_key *key)
+{
+    const struct refutation *known = refresh_refutation(refresh, key);
+
+    if (!known || !known->now)
+        return false;
+    errand_settle(errands, index, &known->result);
+    return true;
 }
 
 /* --- before publishing --- */
 
 static void stage_item(struct refresh *refresh, struct errands *errands, size_t index,
-                       const struct plan_item *item)
+                       const struct plan_item *item, const struct blob_key *key)
 {
     const struct manifest_row *row = item->row;
     bool bundle = row->section == TREE_MEMORY;
@@ -104,7 +122,7 @@ static void stage_item(struct refresh *refresh, struct errands *errands, size_t 
     }
     errand_send(errands, index,
                 &(struct want){
-                    .key = item->file->key,
+                    .key = *key,
                     .md5 = bundle ? "" : row->row.md5, /* a bundle's is of something else */
                     .limit = item->file->size_limit,
                     .exact = item->file->sized,
@@ -114,9 +132,31 @@ static void stage_item(struct refresh *refresh, struct errands *errands, size_t 
                 });
 }
 
+/* What the server vouches for in the place of what its manifest promised. */
+static void stage_others(struct refresh *refresh, struct errands *errands,
+                         const struct plan_item *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct want_result *result = &errands->errands[i].result;
+        const struct blob_key other = result->other;
+
+        refresh_note_bytes(refresh, &items[i].file->key, result);
+        if (result->error != -EBADMSG || other.kind == BLOB_NONE)
+            continue;
+        refresh->report->requests += result->requests;
+        {
+            scoped_lock(&errands->engine->lock);
+            errands->engine->status.files_total++;
+        }
+        stage_item(refresh, errands, i, &items[i], &other);
+    }
+    errands_wait(errands, 0);
+}
+
 static void settle_item(struct plan_item *item, const struct want_result *result)
 {
     item->outcome = result->error == 0 ? PLAN_DONE : PLAN_FAILED;
+    item->fetched = result->requests > 0;
     item->error = result->error;
     if (result->error == 0)
         item->key = result->key;
@@ -135,9 +175,12 @@ int refresh_stage(struct refresh *refresh)
     for (size_t i = 0; i < count; i++)
         bytes += items[i].file->key.size;
     engine_progress_begin(refresh->engine, count, bytes);
-    for (size_t i = 0; i < count; i++)
-        stage_item(refresh, &errands, i, &items[i]);
+    for (size_t i = 0; i < count; i++) {
+        if (!errand_is_known(refresh, &errands, i, &items[i].file->key))
+            stage_item(refresh, &errands, i, &items[i], &items[i].file->key);
+    }
     errands_wait(&errands, 0);
+    stage_others(refresh, &errands, items, count);
     for (size_t i = 0; i < count; i++) {
         settle_item(&items[i], &errands.errands[i].result);
         refresh->report->requests += errands.errands[i].result.requests;
@@ -182,6 +225,7 @@ static void settle_blob(struct refresh *refresh, const struct tree_blob *blob,
     refresh->report->requests += result->requests;
     refresh->report->sections[group->section].bytes += result->bytes;
     engine_note_blob(refresh->engine, &blob->key, result);
+    refresh_note_bytes(refresh, &blob->key, result);
     if (result->error < 0)
         report_add_error(refresh->report, group->section,
                          group->section == TREE_PACKAGES ? group->slug : "", row->name,
@@ -209,8 +253,12 @@ int refresh_fill(struct refresh *refresh)
         cold[count++] = i;
     }
     engine_progress_begin(refresh->engine, count, bytes);
-    for (size_t i = 0; i < count; i++)
-        fill_blob(refresh, &errands, i, tree_blob(tree, cold[i]));
+    for (size_t i = 0; i < count; i++) {
+        const struct tree_blob *blob = tree_blob(tree, cold[i]);
+
+        if (!errand_is_known(refresh, &errands, i, &blob->key))
+            fill_blob(refresh, &errands, i, blob);
+    }
     errands_wait(&errands, 0);
     for (size_t i = 0; i < count; i++)
         settle_blob(refresh, tree_blob(tree, cold[i]), &errands.errands[i].result);

@@ -16,6 +16,11 @@ static bool is_resident(const struct plan *plan, const struct blob_key *key)
     return plan->inputs.resident(plan->inputs.arg, key);
 }
 
+static bool is_superseded(const struct plan *plan, const struct blob_key *key)
+{
+    return plan->inputs.superseded && plan->inputs.superseded(plan->inputs.arg, key);
+}
+
 const struct tree_blob *plan_blob_before(const struct plan *plan, const char *path,
                                          const char *part)
 {
@@ -68,9 +73,8 @@ static int add_item(struct plan *plan, const struct manifest_row *row,
             return -ENOMEM;
         plan->items = more;
     }
-    plan->items[plan->item_count++] = (struct plan_item){.row = row,
-                                                         .file = file,
-                                                         .key = file->key};
+    plan->items[plan->item_count++] =
+        (struct plan_item){.row = row, .file = file, .key = file->key, .slot = plan->key_count - 1};
     return 0;
 }
 
@@ -92,8 +96,10 @@ static int plan_file(struct plan *plan, const struct plan_row *state,
         *key = old->key;
         return 0;
     }
-    if (!old || blob_key_equal(key, &old->key) || !is_resident(plan, &old->key) ||
-        is_resident(plan, key))
+
+    bool replaces = old && !blob_key_equal(key, &old->key) && is_resident(plan, &old->key);
+
+    if ((!replaces && !is_superseded(plan, key)) || is_resident(plan, key))
         return 0;
     return add_item(plan, row, file);
 }

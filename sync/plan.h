@@ -10,7 +10,8 @@
  *   - its bytes alone tell its key or size (bundles, rows without md5), and its token changed or
  *     what we have of it is not resident; or
  *   - a name would change from content that is resident to content that is not: an update never
- *     makes a readable file unreadable.
+ *     makes a readable file unreadable; or
+ *   - the source has said of its content that it has something else by now (superseded).
  * Everything else is listed at once, cold if need be: plan_make costs no network.
  * An item that fails keeps the content its name had (the row is marked TREE_ROW_KEPT); a name that
  * had none and whose key can not be known without bytes is not listed. A partitioned table switches
@@ -27,7 +28,7 @@
  * the content it replaces under a name (then one microsecond more), since DuckDB tells versions by
  * (ino, size, mtime).
  *
- * Pure but for the two callbacks. One thread. Errors: -ENOMEM. */
+ * Pure but for the callbacks. One thread. Errors: -ENOMEM. */
 #pragma once
 
 #include "sync/manifest.h"
@@ -40,6 +41,7 @@ struct plan_inputs {
     const struct tree *last; /* NULL: no generation is known */
     bool empty_confirmed[TREE_SECTIONS];
     bool (*resident)(void *arg, const struct blob_key *key);
+    bool (*superseded)(void *arg, const struct blob_key *key);    /* NULL: nothing is */
     int64_t (*first_seen)(void *arg, const struct blob_key *key); /* ns since 1970 */
     void *arg;
     int64_t now_ns;
@@ -54,10 +56,13 @@ enum plan_outcome {
 struct plan_item {
     const struct manifest_row *row;
     const struct manifest_file *file;
-    struct blob_key key; /* kind BLOB_NONE until settled, where only the bytes tell */
+    struct blob_key key; /* kind BLOB_NONE until settled, where only the bytes tell; settled, it may
+                          * be another one than the manifest's: what the server vouches for */
     enum plan_outcome outcome;
     int error;         /* negative errno */
     char message[160]; /* one phrase */
+    bool fetched;      /* for this; else it was there, or is not */
+    size_t slot;       /* the plan's own */
 };
 
 int plan_make(const struct plan_inputs *inputs, struct plan **ret_plan);

@@ -34,9 +34,6 @@ struct blob_key plan_line_key(const struct plan *plan, const struct plan_line *l
     const struct plan_row *state = line->state;
     struct blob_key key = plan->keys[state->first_key + i];
 
-    /* Only a row of one file has a key that its bytes must tell. */
-    if (key.kind == BLOB_NONE && !has_failed(plan, state))
-        return plan->items[state->first_item].key;
     if (key.kind == BLOB_NONE) /* nothing new was promised: the old content, cold */
         return plan_blob_before(plan, line->row->path, NULL)->key;
     return key;

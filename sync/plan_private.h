@@ -16,7 +16,7 @@ struct plan_row {
 struct plan {
     struct plan_inputs inputs;
     struct plan_row *rows; /* as many as the manifest has, in its order */
-    struct blob_key *keys; /* per file; kind BLOB_NONE where an item has to bring it */
+    struct blob_key *keys; /* per file; kind BLOB_NONE where no item brought it */
     struct plan_item *items;
     size_t key_count;
     size_t item_count;

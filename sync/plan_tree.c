@@ -256,6 +256,15 @@ static int add_all(struct writing *writing)
     return 0;
 }
 
+/* Bytes that came are the row's content, whatever the manifest promised. */
+static void settle_keys(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->item_count; i++) {
+        if (plan->items[i].outcome == PLAN_DONE)
+            plan->keys[plan->items[i].slot] = plan->items[i].key;
+    }
+}
+
 int plan_tree(struct plan *plan, uint64_t generation,
               int (*decorate)(void *arg, struct tree_builder *builder), void *arg,
               struct tree **ret_tree)
@@ -265,6 +274,7 @@ int plan_tree(struct plan *plan, uint64_t generation,
     struct tree *tree;
     int r;
 
+    settle_keys(plan);
     if ((r = tree_builder_new(generation, &writing.builder)) < 0 ||
         (r = plan_lines_make(plan, &writing.lines)) < 0 || (r = decide_times(&writing)) < 0 ||
         (r = add_all(&writing)) < 0 || (r = decorate ? decorate(arg, writing.builder) : 0) < 0 ||

@@ -86,6 +86,13 @@ static int add_skipped(struct report *report, const struct verdict *verdict)
     return add_line(&report->skipped, &report->skipped_count, line);
 }
 
+void report_absorb(struct report *report, const struct report *earlier)
+{
+    for (enum tree_section section = 0; section < TREE_SECTIONS; section++)
+        report->sections[section].bytes += earlier->sections[section].bytes;
+    report->requests += earlier->requests;
+}
+
 int report_add_error(struct report *report, enum tree_section section, const char *group,
                      const char *name, int error, const char *reason)
 {
@@ -315,7 +322,7 @@ static int count_bytes(struct report *report, const struct plan_item *items, siz
     if (!done)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++)
-        if (items[i].outcome == PLAN_DONE)
+        if (items[i].outcome == PLAN_DONE && items[i].fetched)
             done[done_count++] = &items[i];
     qsort(done, done_count, sizeof(*done), by_key);
     for (size_t i = 0; i < done_count; i++)

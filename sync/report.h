@@ -65,6 +65,9 @@ int report_add_error(struct report *report, enum tree_section section, const cha
                      const char *name, int error, const char *reason);
 int report_add_violation(struct report *report, const char *text);
 
+/* What an earlier refresh of the same ask has cost. */
+void report_absorb(struct report *report, const struct report *earlier);
+
 /* {"direct_tables": {"added", "updated", "removed", "unchanged", "skipped", "bytes", "held",
  *                    "errors": [{"name", "error"}], "skipped_rows": [{"name", "reason"}]},
  *  "data_packages": ... the same, lines with "package",

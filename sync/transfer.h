@@ -32,7 +32,7 @@
  * with the first attempt, until one succeeds.
  *
  * Errors in want_result: -EACCES 401 or 403; -ESTALE 404 or 410 at every URL; -EBADMSG other bytes
- * than promised, twice; -EPROTO an answer that makes no sense (type, encoding, redirect, length);
+ * than promised, twice, or as the server said before it sent them; -EPROTO an answer that makes no sense (type, encoding, redirect, length);
  * -EHOSTUNREACH could not reach the server; -EAGAIN it answered 5xx or 429; -ETIMEDOUT; -ENOSPC and
  * other local ones; -ECANCELED. */
 #pragma once
@@ -82,11 +82,13 @@ struct want {
 };
 
 struct want_result {
-    int error;           /* 0 or negative errno */
-    int status;          /* last HTTP status, 0 if none */
-    struct blob_key key; /* of the blob, when error is 0 */
-    bool resident;       /* the whole blob is there; else the bytes that were wanted */
-    uint64_t bytes;      /* that came over the wire for the blob so far */
+    int error;             /* 0 or negative errno */
+    int status;            /* last HTTP status, 0 if none */
+    struct blob_key key;   /* of the blob, when error is 0 */
+    bool resident;         /* the whole blob is there; else the bytes that were wanted */
+    struct blob_key other; /* of -EBADMSG: what the server says it has instead (contract 2,
+                              X-Agnes-Content-MD5); kind BLOB_NONE if it does not say */
+    uint64_t bytes;        /* that came over the wire for the blob so far */
     unsigned requests;
     char message[160]; /* one phrase when error is not 0 */
 };

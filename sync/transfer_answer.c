@@ -94,6 +94,24 @@ static void judge_length(const struct answer_rules *rules, const struct fetch_he
             rules->limit);
 }
 
+/* A part comes with the digest of its bytes (contract 2): of other bytes than the manifest promised
+ * none need come. */
+static bool is_other(const struct answer_rules *rules, const struct fetch_head *head,
+                     struct answer_verdict *verdict)
+{
+    struct blob_key key;
+
+    if (!rules->vouches || rules->key.kind != BLOB_MD5 || head->status != 200 ||
+        head->length <= 0 ||
+        blob_key_from_md5(head->content_md5, (uint64_t)head->length, &key) < 0 ||
+        memcmp(key.digest, rules->key.digest, sizeof(key.digest)) == 0)
+        return false;
+    say(verdict, ATTEMPT_REFUSED, -EBADMSG,
+        "the server has another version than the manifest says");
+    verdict->other = key;
+    return true;
+}
+
 void answer_judge(const struct answer_rules *rules, const struct fetch_head *head,
                   struct answer_verdict *ret_verdict)
 {
@@ -119,7 +137,7 @@ void answer_judge(const struct answer_rules *rules, const struct fetch_head *hea
                               : "data");
     else if (head->status == 206)
         judge_range(rules, head, ret_verdict);
-    else
+    else if (!is_other(rules, head, ret_verdict))
         judge_length(rules, head, ret_verdict);
     ret_verdict->whole = ret_verdict->end == ATTEMPT_OK && head->status == 200 && rules->ranged;
 }

@@ -134,11 +134,13 @@ int strand_head(void *arg, const struct fetch_head *head)
         .document = job->document,
         .json = job->json,
         .server = source_kind(job->transfers->conf.source) == SOURCE_SERVER,
+        .vouches = strand->ours,
     };
     struct answer_verdict verdict;
 
     answer_judge(&rules, head, &verdict);
     job->status = strand->status = head->status;
+    job->other = verdict.other;
     strand->attempt.retry_after_s = head->retry_after_s;
     if (verdict.end == ATTEMPT_STATUS)
         return 0;

@@ -126,6 +126,7 @@ struct strand {
     bool full;   /* paused since the disk is behind */
     bool held;   /* paused since demand is waiting */
     bool counts; /* the body is one we want */
+    bool ours;   /* sent to the origin of an Agnes server, with the token */
     bool drop;   /* to be cancelled: not from inside a callback */
     bool done;   /* it has brought what it was for */
     uint64_t brought;
@@ -191,6 +192,7 @@ struct job {
     unsigned corruptions;
     bool no_cache;
     bool token_renewed;
+    struct blob_key other; /* what the server says it has instead */
     int status;
     uint64_t bytes;
     unsigned requests;
@@ -355,13 +357,15 @@ struct answer_rules {
     bool bundle;
     bool document;
     bool json;
-    bool server; /* else static: no word on types */
+    bool server;  /* else static: no word on types */
+    bool vouches; /* at the source's own origin: its word on what it sends counts */
 };
 
 struct answer_verdict {
-    enum attempt_end end; /* ATTEMPT_OK: take the body; ATTEMPT_STATUS: read past it */
-    bool whole;           /* the body begins at 0, though a range was asked for */
-    bool unpinned;        /* a range, but of what version nobody can tell */
+    enum attempt_end end;  /* ATTEMPT_OK: take the body; ATTEMPT_STATUS: read past it */
+    bool whole;            /* the body begins at 0, though a range was asked for */
+    bool unpinned;         /* a range, but of what version nobody can tell */
+    struct blob_key other; /* what it says it has instead; BLOB_NONE: it does not say */
     int error;
     char message[160];
 };

@@ -149,9 +149,12 @@ static int request(struct strand *strand)
     struct job *job = strand->job;
     struct transfers *transfers = job->transfers;
     const char *url = job->urls[job->url];
+
+    strand->ours = wants_token(job, url);
+
     const struct fetch_request request = {
         .url = url,
-        .bearer = wants_token(job, url) ? transfers_token(transfers) : NULL,
+        .bearer = strand->ours ? transfers_token(transfers) : NULL,
         .if_range = strand->ranged ? job->tag : NULL,
         .offset = strand->at,
         .length = strand->ranged && (strand->at == 0 || strand->to < job->key.size)

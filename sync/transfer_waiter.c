@@ -19,6 +19,7 @@ static void waiter_end(struct job *job, struct waiter *waiter, int error, bool r
         .status = job->status,
         .key = job->key,
         .resident = resident,
+        .other = job->other,
         .bytes = job->bytes,
         .requests = job->requests,
     };

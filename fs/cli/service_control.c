@@ -35,8 +35,10 @@ static int refresh_answer(const struct report *report, const struct service *ser
     r |= json_add_bool(root, "token", token_present(service->session->token));
     r |= json_add_u64(root, "errno", (uint64_t)-report->error);
     r |= json_add_string(root, "message", report->message);
-    if (r == 0 && (r = report_json(report, &details)) == 0)
-        r = json_add(root, "report", details);
+    if (r == 0 && (r = report_json(report, &details)) == 0) {
+        r = json_add_string(details, "source", session_source(service->session));
+        r |= json_add(root, "report", details);
+    }
     if (r < 0)
         return -ENOMEM;
     *ret_root = take_ptr(root);

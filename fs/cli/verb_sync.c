@@ -8,13 +8,16 @@
 #include "fs/cli/report_text.h"
 #include "fs/cli/session.h"
 
-static int print_json(const struct report *report, struct complaint *ret_complaint)
+static int print_json(const struct session *session, const struct report *report,
+                      struct complaint *ret_complaint)
 {
     scoped(json_freep) struct json *root = NULL;
     scoped_free char *text = NULL;
     size_t size;
 
-    if (report_json(report, &root) < 0 || json_print(root, true, &text, &size) < 0)
+    if (report_json(report, &root) < 0 ||
+        json_add_string(root, "source", session_source(session)) < 0 ||
+        json_print(root, true, &text, &size) < 0)
         return complain(ret_complaint, EXIT_FAILED, "sync", "out of memory");
     fputs(text, stdout);
     return 0;
@@ -27,7 +30,7 @@ static int show(const struct session *session, const struct report *report,
     int r = 0;
 
     if (options_flag(options, FLAG_JSON))
-        r = print_json(report, ret_complaint);
+        r = print_json(session, report, ret_complaint);
     else if (!report->error && (!options_flag(options, FLAG_QUIET) || report->error_count > 0))
         report_print(report, options_flag(options, FLAG_VERBOSE),
                      options_flag(options, FLAG_QUIET) ? stderr : stdout);

@@ -227,9 +227,15 @@ def test_status_says_which_server_and_how_far_the_fetching_is(agnes, instance):
         before = mount.status()
         assert (before["source"], before["mountpoint"]) == (instance.url, str(mount.path))
         assert before["transfers"]["waiting"] == before["resident_files"] == 0
-        instance.always("/api/data/orders/download", Fault(delay=1))
+        instance.always("/api/data/orders/download", Fault(delay=3))
         with ThreadPoolExecutor() as pool:
             reader = pool.submit((mount / ORDERS).read_bytes)
             wait_for(lambda: mount.status()["transfers"]["running"] == 1, what="under way")
             assert reader.result(10) == raw(b"orders")
         assert mount.status()["resident_files"] == 1
+
+
+def test_a_report_says_which_server_it_is_of(agnes, instance):
+    assert agnes.sync(instance.url).document["source"] == instance.url
+    with agnes.mount(instance.url) as mount:
+        assert mount.refresh().document["source"] == instance.url

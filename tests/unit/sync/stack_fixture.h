@@ -162,6 +162,7 @@ static inline void world_done(struct world *world, size_t item, struct blob_key 
 
     assert_true(item < count);
     items[item].outcome = PLAN_DONE;
+    items[item].fetched = true;
     items[item].key = key;
     world_add(world, key);
 }

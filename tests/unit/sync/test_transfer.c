@@ -371,6 +371,34 @@ static void wrong_bytes_are_asked_for_once_more_and_never_kept(void **state)
     assert_int_equal(fetch(f, &(struct wish){.path = "/t"}), 0);
 }
 
+/* Only the source's own origin may say that something else is right. */
+static void what_the_server_says_it_has_instead_is_told(void **state)
+{
+    struct fixture *f = *state;
+    struct http_server *elsewhere = http_server_new();
+    scoped_free char *foreign = http_server_url(elsewhere, "/t");
+    const char *const urls[] = {foreign, NULL};
+    const char *other = "PAR1 012345678X";
+    struct blob_key key = key_of(other, strlen(other));
+    char hex[33], raw[200];
+
+    hex_of(other, hex);
+    snprintf(raw, sizeof(raw),
+             "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nX-Agnes-Content-MD5: %s\r\n\r\n%s",
+             strlen(other), hex, other);
+    answer(f, &(struct http_answer){.raw = raw});
+    http_server_answer(elsewhere, "/t", &(struct http_answer){.raw = raw});
+    assert_int_equal(fetch(f, &(struct wish){.path = "/t"}), -EBADMSG);
+    assert_true(blob_key_equal(&f->result.other, &key));
+    assert_string_equal(f->result.message, "the server has another version than the manifest says");
+    assert_int_equal(http_server_count(f->server, NULL), 1);
+    assert_int_equal(fetch(f, &(struct wish){.urls = urls, .content = "PAR1 012345678Y"}),
+                     -EBADMSG);
+    assert_int_equal(f->result.other.kind, BLOB_NONE);
+    assert_int_equal(fetch(f, &(struct wish){.path = "/t", .content = other}), 0);
+    http_server_free(elsewhere);
+}
+
 static void sizes_that_do_not_fit_are_noticed_early(void **state)
 {
     static const struct {
@@ -840,6 +868,7 @@ int main(void)
         test(bytes_without_a_strong_etag_are_not_resumed),
         test(the_next_url_is_tried_after_404),
         test(wrong_bytes_are_asked_for_once_more_and_never_kept),
+        test(what_the_server_says_it_has_instead_is_told),
         test(sizes_that_do_not_fit_are_noticed_early),
         test(a_page_is_no_data),
         test(bundles_must_be_markdown_text),
