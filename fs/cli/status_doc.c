@@ -116,6 +116,30 @@ static int add_contents(struct json *root, const struct status_facts *facts)
     return sections ? r : -ENOMEM;
 }
 
+static int add_withheld(struct json *root, const struct tree *tree)
+{
+    struct json *list = json_add_array(root, "withheld");
+    unsigned count = 0;
+    int r = list ? 0 : -ENOMEM;
+
+    for (uint32_t i = 0; r == 0 && tree && i < tree_row_count(tree); i++) {
+        const struct tree_row *row = tree_row(tree, i);
+        const struct tree_group *group = tree_group(tree, row->group);
+        struct json *line;
+
+        if (!row->withheld || count++ >= STATUS_WITHHELD)
+            continue;
+        line = json_add_object(list, NULL);
+        if (!line)
+            return -ENOMEM;
+        r |= json_add_string(line, "section", tree_section_name(group->section));
+        r |= json_add_string(line, "package", group->section == TREE_PACKAGES ? group->slug : "");
+        r |= json_add_string(line, "name", row->name);
+        r |= json_add_string(line, "reason", row->withheld);
+    }
+    return r;
+}
+
 /* cache_size null: no bound. */
 static int add_cache(struct json *root, const struct status_facts *facts)
 {
@@ -216,6 +240,8 @@ int status_doc_make(const struct status_facts *facts, struct json **ret_root)
         r = add_refresh(root, facts);
     if (r == 0)
         r = add_contents(root, facts);
+    if (r == 0)
+        r = add_withheld(root, facts->tree);
     if (r == 0)
         r = add_cache(root, facts);
     if (r == 0)

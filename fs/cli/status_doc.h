@@ -9,6 +9,7 @@
  *      "generation", "last_refresh", "age_seconds", "next_refresh", "refreshing", "error",
  *      "tables", "packages", "domains", "files", "bytes", "resident_files", "resident_bytes",
  *      "sections": {"direct_tables": {"listed", "withheld", "bytes"}, "data_packages", ...},
+ *      "withheld": [{"section", "package", "name", "reason"}], the first STATUS_WITHHELD of them,
  *      "cache_dir", "log",
  *      "transfers": {"running", "waiting", "done", "failed", "bytes", "requests"},
  *      "problems": [{"path", "error", "since"}],
@@ -25,6 +26,7 @@
 #include "sync/json.h"
 
 #define STATUS_SCHEMA 1
+#define STATUS_WITHHELD 20 /* of so many it says why they are not here; agnesfs ls knows of all */
 
 struct status_facts {
     const char *source;

@@ -83,6 +83,28 @@ static void print_origins(const struct json *root)
     fputc('\n', stdout);
 }
 
+/* No trouble, but an answer to "where is it?". */
+static void print_withheld(const struct json *root)
+{
+    uint64_t left = 0;
+
+    for (const struct json *section = json_first(json_get(root, "sections")); section;
+         section = json_next(section))
+        left += number_of(section, "withheld");
+    for (const struct json *line = json_first(json_get(root, "withheld")); line;
+         line = json_next(line), left--) {
+        fputs("  not here    ", stdout);
+        print_escaped(stdout, text_of(line, "package"));
+        fputs(*text_of(line, "package") ? "/" : "", stdout);
+        print_escaped(stdout, text_of(line, "name"));
+        fputs(": ", stdout);
+        print_escaped(stdout, text_of(line, "reason"));
+        fputc('\n', stdout);
+    }
+    if (left > 0)
+        printf("  not here    %" PRIu64 " more: agnesfs ls\n", left);
+}
+
 static void print_problems(const struct json *root)
 {
     for (const struct json *problem = json_first(json_get(root, "problems")); problem;
@@ -145,6 +167,7 @@ static void print_status(const struct json *root, bool verbose)
         print_origins(root);
     if (verbose)
         print_details(root);
+    print_withheld(root);
     print_problems(root);
 }
 

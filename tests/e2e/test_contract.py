@@ -239,3 +239,30 @@ def test_a_report_says_which_server_it_is_of(agnes, instance):
     assert agnes.sync(instance.url).document["source"] == instance.url
     with agnes.mount(instance.url) as mount:
         assert mount.refresh().document["source"] == instance.url
+
+
+def test_status_says_what_is_not_here_and_why(agnes, instance):
+    instance.add_table("remote", raw(b"1"), packages=["sales"], query_mode="remote")
+    for number in range(25):
+        instance.add_table(f"unsynced{number:02}", packages=["sales"])
+    with agnes.mount(instance.url) as mount:
+        status = mount.status()
+        assert status["sections"]["data_packages"]["withheld"] == 26
+        assert len(status["withheld"]) == 20
+        assert status["withheld"][0] == {"section": "data_packages", "package": "sales",
+                                         "name": "remote", "reason": status["withheld"][0]["reason"]}
+        text = agnes.run("status", mount.path).out
+        assert f"not here    sales/remote: {status['withheld'][0]['reason']}" in text
+        assert "not here    6 more: agnesfs ls" in text
+
+
+def test_only_text_is_asked_for_in_gzip(agnes, instance):
+    instance.add_domain("finance", items=["Revenue is net."])
+    instance.add_table("clicks", parts=PARTS, packages=["sales"])
+    agnes.sync(instance.url)
+    gzip = {request.path for request in instance.matching() if request.method == "GET"
+            and "gzip" in request.headers.get("accept-encoding", "")}
+    assert gzip == {"/api/sync/manifest", "/api/memory/bundle"}
+    plain = instance.matching("/api/data/*")
+    assert len(plain) == 3 and all("gzip" not in request.headers.get("accept-encoding", "")
+                                   for request in plain)
