@@ -128,3 +128,27 @@ char *file_read(const char *dir, const char *rel, size_t *ret_len)
         *ret_len = used;
     return data;
 }
+
+int place_enter(void **state)
+{
+    struct place *place = malloc(sizeof(*place));
+
+    if (!place)
+        give_up("enter", "no memory");
+    place->dir = tempdir_new();
+    place->fd = open(place->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (place->fd < 0)
+        give_up("open", place->dir);
+    *state = place;
+    return 0;
+}
+
+int place_leave(void **state)
+{
+    struct place *place = *state;
+
+    close(place->fd);
+    tempdir_free(place->dir);
+    free(place);
+    return 0;
+}

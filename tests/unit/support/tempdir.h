@@ -23,3 +23,12 @@ char *file_read(const char *dir, const char *rel, size_t *ret_len);
 
 /* "dir/rel"; the caller frees it. */
 char *path_join(const char *dir, const char *rel);
+
+/* The folder, open, as a cmocka test's state. */
+struct place {
+    char *dir;
+    int fd;
+};
+
+int place_enter(void **state);
+int place_leave(void **state);

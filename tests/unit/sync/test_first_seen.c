@@ -8,31 +8,6 @@
 #include "tests/unit/support/tempdir.h"
 #include "tests/unit/sync/stack_fixture.h"
 
-struct place {
-    char *dir;
-    int fd;
-};
-
-static int enter(void **state)
-{
-    struct place *place = malloc(sizeof(*place));
-
-    place->dir = tempdir_new();
-    place->fd = open(place->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    *state = place;
-    return place->fd < 0;
-}
-
-static int leave(void **state)
-{
-    struct place *place = *state;
-
-    close(place->fd);
-    tempdir_free(place->dir);
-    free(place);
-    return 0;
-}
-
 static struct first_seen *open_in(const struct place *place)
 {
     struct first_seen *seen = NULL;
@@ -204,13 +179,14 @@ static void a_failed_save_can_be_repeated(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_first_sight_counts, enter, leave),
-        cmocka_unit_test_setup_teardown(it_outlives_the_process, enter, leave),
-        cmocka_unit_test_setup_teardown(what_is_not_listed_is_forgotten, enter, leave),
-        cmocka_unit_test_setup_teardown(it_is_written_only_when_changed, enter, leave),
-        cmocka_unit_test_setup_teardown(damage_costs_only_what_is_damaged, enter, leave),
-        cmocka_unit_test_setup_teardown(what_can_not_be_read_is_empty, enter, leave),
-        cmocka_unit_test_setup_teardown(a_failed_save_can_be_repeated, enter, leave),
+        cmocka_unit_test_setup_teardown(the_first_sight_counts, place_enter, place_leave),
+        cmocka_unit_test_setup_teardown(it_outlives_the_process, place_enter, place_leave),
+        cmocka_unit_test_setup_teardown(what_is_not_listed_is_forgotten, place_enter, place_leave),
+        cmocka_unit_test_setup_teardown(it_is_written_only_when_changed, place_enter, place_leave),
+        cmocka_unit_test_setup_teardown(damage_costs_only_what_is_damaged, place_enter,
+                                        place_leave),
+        cmocka_unit_test_setup_teardown(what_can_not_be_read_is_empty, place_enter, place_leave),
+        cmocka_unit_test_setup_teardown(a_failed_save_can_be_repeated, place_enter, place_leave),
     };
 
     return cmocka_run_group_tests_name("first_seen", tests, NULL, NULL);

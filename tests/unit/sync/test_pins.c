@@ -18,31 +18,6 @@
 #include "sync/pins.h"
 #include "tests/unit/support/tempdir.h"
 
-struct place {
-    char *dir;
-    int fd;
-};
-
-static int enter(void **state)
-{
-    struct place *place = malloc(sizeof(*place));
-
-    place->dir = tempdir_new();
-    place->fd = open(place->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    *state = place;
-    return place->fd < 0;
-}
-
-static int leave(void **state)
-{
-    struct place *place = *state;
-
-    close(place->fd);
-    tempdir_free(place->dir);
-    free(place);
-    return 0;
-}
-
 static struct pins *open_in(const struct place *place)
 {
     struct pins *pins = NULL;
@@ -212,12 +187,12 @@ static void a_glob_matches_paths_and_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(they_are_kept, enter, leave),
-        cmocka_unit_test_setup_teardown(what_is_no_glob_is_refused, enter, leave),
-        cmocka_unit_test_setup_teardown(there_is_a_limit, enter, leave),
-        cmocka_unit_test_setup_teardown(what_is_no_file_of_ours_is_an_error_and_stays, enter,
-                                        leave),
-        cmocka_unit_test_setup_teardown(a_failed_save_changes_nothing, enter, leave),
+        cmocka_unit_test_setup_teardown(they_are_kept, place_enter, place_leave),
+        cmocka_unit_test_setup_teardown(what_is_no_glob_is_refused, place_enter, place_leave),
+        cmocka_unit_test_setup_teardown(there_is_a_limit, place_enter, place_leave),
+        cmocka_unit_test_setup_teardown(what_is_no_file_of_ours_is_an_error_and_stays, place_enter,
+                                        place_leave),
+        cmocka_unit_test_setup_teardown(a_failed_save_changes_nothing, place_enter, place_leave),
         cmocka_unit_test(a_glob_matches_paths_and_names),
     };
 
