@@ -8,10 +8,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.lib.agnes_server import AgnesServer  # noqa: E402
 from tests.lib.agnesfs import BINARY, Agnesfs  # noqa: E402
 from tests.lib.faultd import Server  # noqa: E402
 from tests.lib.sites import Agnes, Folder  # noqa: E402
-from tests.lib.stack import Stack  # noqa: E402
+from tests.lib.stack import Stack, raw  # noqa: E402
 
 TEST_SECONDS = 60
 
@@ -53,4 +54,14 @@ def server(stack):
 def agnes_server(stack):
     """The stack as an Agnes server has it, live: stack.write() is not needed."""
     with Server(Agnes(stack, token="a-token")) as server:
+        yield server
+
+
+@pytest.fixture
+def instance(agnes):
+    """A server that answers as an Agnes instance does, with one table in one package."""
+    agnes.write_token("a-token")
+    with AgnesServer() as server:
+        server.add_package("sales")
+        server.add_table("orders", raw(b"orders"), packages=["sales"])
         yield server

@@ -4,22 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.lib.agnes_server import AgnesServer, Item
+from tests.lib.agnes_server import Item
 from tests.lib.agnesfs import wait_for
 from tests.lib.faultd import Fault
 from tests.lib.stack import raw
 
 ORDERS = "data/sales/orders.parquet"
 FINANCE = "memory/finance/bundle.md"
-
-
-@pytest.fixture
-def instance(agnes):
-    agnes.write_token("a-token")
-    with AgnesServer() as server:
-        server.add_package("sales")
-        server.add_table("orders", raw(b"orders"), packages=["sales"])
-        yield server
 
 
 # --- all of a stack ---

@@ -5,7 +5,6 @@ import datetime
 
 import pytest
 
-from tests.lib.agnes_server import AgnesServer
 from tests.lib.agnesfs import wait_for
 from tests.lib.stack import raw
 
@@ -14,15 +13,6 @@ MANIFEST = "/api/sync/manifest"
 JUNE, JULY = "month=2026-06/data.parquet", "month=2026-07/data.parquet"
 CLICKS = {JUNE: raw(b"june"), JULY: raw(b"july")}
 PART = "/api/data/clicks/download?part=*2026-07*"
-
-
-@pytest.fixture
-def instance(agnes):
-    agnes.write_token("a-token")
-    with AgnesServer() as server:
-        server.add_package("sales")
-        server.add_table("orders", raw(b"orders"), packages=["sales"])
-        yield server
 
 
 def rehash_after_a_manifest(instance, table):

@@ -13,15 +13,6 @@ from tests.lib.stack import raw
 ORDERS = "data/sales/orders.parquet"
 
 
-@pytest.fixture
-def instance(agnes):
-    agnes.write_token("a-token")
-    with AgnesServer() as server:
-        server.add_package("sales")
-        server.add_table("orders", raw(b"orders"), packages=["sales"])
-        yield server
-
-
 def stack_requests(instance):
     return instance.count("/api/stack*")
 
