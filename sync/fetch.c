@@ -43,8 +43,10 @@ int fetch_start(struct fetch *fetch, const struct fetch_request *request,
         return r;
     if ((request->bearer && !is_token(request->bearer)) ||
         (request->if_range && !is_token(request->if_range)) ||
-        ((request->method || request->json) && strncmp(url, "file:", 5) == 0))
+        ((request->method || request->json || request->foreign) && strncmp(url, "file:", 5) == 0))
         return -EINVAL;
+    if (request->foreign && fetch_has_proxy_of_environment(fetch))
+        return -EACCES;
     exchange = calloc(1, sizeof(*exchange));
     if (!exchange)
         return -ENOMEM;

@@ -15,6 +15,11 @@
  *   - no netrc, no cookies; only http, https and file; TLS verified, at least 1.2;
  *   - an encoded body is refused unless the request allows gzip;
  *   - headers over 64 KiB end the exchange;
+ *   - for a foreign host (one that a server named and the user did not) only public addresses are
+ *     connected to (address.h), and that is asked when the socket is opened: what a name resolves to
+ *     can not change between check and connection. Where a proxy was given, it connects, and whoever
+ *     asks has to look at the URL. A proxy of the environment does not get such a request: it is
+ *     refused, since where it leads could not be seen;
  *   - less than one byte in stall_s seconds ends it, connecting takes at most 10 s.
  *
  * Threads: all but fetch_wake from one thread. Errors of a request come in fetch_result. */
@@ -77,6 +82,7 @@ struct fetch_request {
     uint64_t length;      /* > 0: this many bytes, as a range even from 0; 0: to the end */
     bool gzip;            /* accept a compressed body (manifest, bundles) */
     bool no_cache;        /* past any cache on the way */
+    bool foreign;         /* see above */
     unsigned stall_s;     /* 0: for ever */
     /* A negative errno ends the exchange as FETCH_ABORTED. Either may be NULL. */
     int (*head)(void *arg, const struct fetch_head *head);
@@ -92,7 +98,8 @@ int fetch_new(const struct fetch_conf *conf, struct fetch **ret_fetch);
 /* Cancels what runs (done is called for each). */
 void fetch_free(struct fetch *fetch);
 
-/* Copies the request. */
+/* Copies the request. -EINVAL: no usable URL, token or ETag; -EACCES: foreign, by a proxy of the
+ * environment; -ENOMEM. */
 int fetch_start(struct fetch *fetch, const struct fetch_request *request,
                 struct fetch_exchange **ret_exchange);
 

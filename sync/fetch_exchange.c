@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "cache/scoped.h"
+#include "sync/address.h"
 #include "sync/fetch_private.h"
 
 #define CONNECT_TIMEOUT_MS 10000L
@@ -93,6 +94,10 @@ void exchange_finish(struct fetch_exchange *exchange, CURLcode code)
     }
     if (exchange->aborted) {
         exchange_end(exchange, FETCH_ABORTED, "stopped");
+        return;
+    }
+    if (code == CURLE_COULDNT_CONNECT && exchange->not_public) {
+        exchange_end(exchange, FETCH_REFUSED, "its address is not a public one");
         return;
     }
     curl_easy_getinfo(exchange->easy, CURLINFO_OS_ERRNO, &system_error);
@@ -247,6 +252,44 @@ static int add_headers(struct fetch_exchange *exchange, const struct fetch_reque
     return r;
 }
 
+/* Called for each address that the name has, until one of them connects. */
+static curl_socket_t on_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct fetch_exchange *exchange = arg;
+
+    if (!address_is_public(&address->addr)) {
+        exchange->not_public = true;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+bool fetch_has_proxy_of_environment(const struct fetch *fetch)
+{
+    static const char *const names[] = {"all_proxy", "ALL_PROXY", "https_proxy", "HTTPS_PROXY",
+                                        "http_proxy"};
+
+    for (size_t i = 0; !fetch->proxy && i < sizeof(names) / sizeof(*names); i++) {
+        const char *value = getenv(names[i]);
+
+        if (value && value[0])
+            return true;
+    }
+    return false;
+}
+
+/* Where a proxy was given, it is what we connect to. */
+static void set_foreign(struct fetch_exchange *exchange)
+{
+    const char *proxy = exchange->fetch->proxy;
+
+    if (proxy && proxy[0])
+        return;
+    curl_easy_setopt(exchange->easy, CURLOPT_PROXY, "");
+    curl_easy_setopt(exchange->easy, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+    curl_easy_setopt(exchange->easy, CURLOPT_OPENSOCKETDATA, exchange);
+}
+
 static void set_options(struct fetch_exchange *exchange, const char *url)
 {
     const struct fetch *fetch = exchange->fetch;
@@ -286,6 +329,8 @@ static void set_options(struct fetch_exchange *exchange, const char *url)
         curl_easy_setopt(easy, CURLOPT_CAINFO, fetch->ca_file);
     if (fetch->proxy)
         curl_easy_setopt(easy, CURLOPT_PROXY, fetch->proxy);
+    if (exchange->request.foreign)
+        set_foreign(exchange);
 }
 
 int exchange_start_http(struct fetch_exchange *exchange, const struct fetch_request *request,

@@ -33,6 +33,7 @@ struct fetch_exchange {
     bool head_done;
     bool aborted;        /* a callback said no */
     const char *refused; /* why we do not take the answer */
+    bool not_public;     /* an address was not connected to */
     bool pause;          /* as asked */
     bool paused;         /* as it is */
     int64_t progress_ms;
@@ -45,6 +46,9 @@ int64_t fetch_now_ms(void);
 /* Sets up the easy handle of an exchange and adds it to the multi. */
 int exchange_start_http(struct fetch_exchange *exchange, const struct fetch_request *request,
                         const char *url);
+
+/* Is there a proxy that nobody but the environment names? */
+bool fetch_has_proxy_of_environment(const struct fetch *fetch);
 
 /* libcurl is through with it. */
 void exchange_finish(struct fetch_exchange *exchange, CURLcode code);

@@ -3,12 +3,14 @@
 #include "sync/fetch.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -665,6 +667,119 @@ static void escapes(void **state)
     assert_string_equal(none, "a%2Fb%26%3D");
 }
 
+/* --- foreign hosts --- */
+
+/* Of whatever connects to it, all we want to know is that it did. */
+static int listen_on(int family, uint16_t *ret_port)
+{
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = family == AF_INET ? sizeof(four) : sizeof(six);
+    struct sockaddr *address = family == AF_INET ? (struct sockaddr *)&four
+                                                 : (struct sockaddr *)&six;
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || bind(fd, address, size) < 0 || listen(fd, 8) < 0 ||
+        getsockname(fd, address, &size) < 0) {
+        close(fd);
+        return -1; /* a machine without IPv6 */
+    }
+    *ret_port = ntohs(family == AF_INET ? four.sin_port : six.sin6_port);
+    return fd;
+}
+
+static bool was_connected_to(int listener)
+{
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+static void a_foreign_host_that_is_near_is_not_connected_to(void **state)
+{
+    static const char *const hosts[] = {"127.0.0.1",          "127.0.0.2", "localhost", "0x7f.1",
+                                        "2130706433",         "0.0.0.0",   "[::1]",     "[::]",
+                                        "[::ffff:127.0.0.1]", "127.1"};
+    struct fixture *f = *state;
+    uint16_t port = 0, port6 = 0;
+    scoped_fd int four = listen_on(AF_INET, &port);
+    scoped_fd int six = listen_on(AF_INET6, &port6);
+
+    assert_true(four >= 0);
+    for (size_t i = 0; i < sizeof(hosts) / sizeof(*hosts); i++) {
+        for (int scheme = 0; scheme < 2; scheme++) {
+            scoped_record struct record record = {.size = 0};
+            scoped_free char *url = NULL;
+
+            assert_true(asprintf(&url, "%s://%s:%u/secret?sig=1", scheme ? "https" : "http",
+                                 hosts[i], hosts[i][0] == '[' && six >= 0 ? port6 : port) > 0);
+            assert_int_equal(start(f, &record, (struct fetch_request){.url = url, .foreign = true}),
+                             0);
+            finish(f, &record);
+            assert_string_equal(record.order, "d");
+            assert_int_equal(record.result.end, FETCH_REFUSED);
+            assert_string_equal(record.result.message, "its address is not a public one");
+        }
+    }
+    assert_false(was_connected_to(four));
+    assert_true(six < 0 || !was_connected_to(six));
+}
+
+static void a_host_of_the_users_own_may_be_near(void **state)
+{
+    struct fixture *f = *state;
+    scoped_record struct record record = {.size = 0};
+
+    answer(f, "/t", &(struct http_answer){.body = "x", .size = 1});
+    get(f, "/t", (struct fetch_request){.foreign = false}, &record);
+    assert_int_equal(record.result.end, FETCH_COMPLETE);
+}
+
+static void a_proxy_that_was_given_connects_to_foreign_hosts(void **state)
+{
+    struct fixture *f = *state;
+    scoped_record struct record record = {.size = 0};
+    scoped_free char *proxy = http_server_url(f->server, "");
+    const struct fetch_conf conf = {.proxy = proxy, .connections_per_host = 8};
+    const char *url = "http://store.example/t";
+
+    fetch_free(f->fetch);
+    assert_int_equal(fetch_new(&conf, &f->fetch), 0);
+    answer(f, url, &(struct http_answer){.body = "x", .size = 1});
+    assert_int_equal(start(f, &record, (struct fetch_request){.url = url, .foreign = true}), 0);
+    finish(f, &record);
+    assert_int_equal(record.result.end, FETCH_COMPLETE);
+    assert_int_equal(record.result.status, 200);
+}
+
+static void a_proxy_of_the_environment_does_not_get_foreign_requests(void **state)
+{
+    static const char *const names[] = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
+                                        "http_proxy"};
+    struct fixture *f = *state;
+    scoped_free char *proxy = http_server_url(f->server, "");
+    const struct fetch_conf conf = {.connections_per_host = 8};
+
+    fetch_free(f->fetch);
+    assert_int_equal(fetch_new(&conf, &f->fetch), 0);
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        unsetenv(names[i]);
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        const struct fetch_request request = {.url = "https://127.0.0.1:1/t", .foreign = true};
+        scoped_record struct record record = {.size = 0};
+
+        setenv(names[i], proxy, 1);
+        assert_int_equal(start(f, &record, request), -EACCES);
+        unsetenv(names[i]);
+        assert_int_equal(start(f, &record, request), 0);
+        finish(f, &record);
+        assert_int_equal(record.result.end, FETCH_REFUSED);
+    }
+    assert_int_equal(http_server_count(f->server, NULL), 0);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -686,6 +801,10 @@ int main(void)
         test(what_can_not_be_asked),
         test(local_files),
         test(a_paused_file_waits),
+        test(a_foreign_host_that_is_near_is_not_connected_to),
+        test(a_host_of_the_users_own_may_be_near),
+        test(a_proxy_that_was_given_connects_to_foreign_hosts),
+        test(a_proxy_of_the_environment_does_not_get_foreign_requests),
         cmocka_unit_test(references_are_resolved_strictly),
         cmocka_unit_test(long_urls_are_refused),
         cmocka_unit_test(escapes),
