@@ -34,7 +34,7 @@ int engine_blob_urls(const struct engine *engine, const struct tree *tree,
 {
     const struct tree_node *node = best_reference(tree, blob);
     const struct tree_row *row = tree_row(tree, node->row);
-    bool bundle = tree_group(tree, row->group)->section == TREE_MEMORY;
+    enum tree_form form = tree_group_form(tree_group(tree, row->group));
     char path[TREE_PATH_MAX];
     const char *part = NULL;
     int r;
@@ -46,7 +46,7 @@ int engine_blob_urls(const struct engine *engine, const struct tree *tree,
         part = path + strlen(row->path) + 1;
     }
     *ret_row = row;
-    return source_urls(engine->conf.source, row, bundle, part, ret_urls);
+    return source_urls(engine->conf.source, row, form, part, ret_urls);
 }
 
 /* --- what went wrong --- */
@@ -206,7 +206,7 @@ static int want_blob(struct engine *engine, const struct tree *tree, const struc
                        &(struct want){
                            .key = blob->key,
                            .limit = blob->key.size,
-                           .bundle = tree_group(tree, row->group)->section == TREE_MEMORY,
+                           .form = tree_group_form(tree_group(tree, row->group)),
                            .offset = wish->offset,
                            .size = wish->size,
                            .rest = wish->rest,

@@ -112,9 +112,9 @@ static void stage_item(struct refresh *refresh, struct errands *errands, size_t 
                        const struct plan_item *item, const struct blob_key *key)
 {
     const struct manifest_row *row = item->row;
-    bool bundle = row->section == TREE_MEMORY;
     scoped_free char **urls = NULL;
-    int r = source_urls(refresh->engine->conf.source, &row->row, bundle, item->file->part, &urls);
+    int r = source_urls(refresh->engine->conf.source, &row->row, row->form, item->file->part,
+                        &urls);
 
     if (r < 0) {
         errand_fail(errands, index, r);
@@ -123,10 +123,10 @@ static void stage_item(struct refresh *refresh, struct errands *errands, size_t 
     errand_send(errands, index,
                 &(struct want){
                     .key = *key,
-                    .md5 = bundle ? "" : row->row.md5, /* a bundle's is of something else */
+                    .md5 = tree_form_is_text(row->form) ? "" : row->row.md5,
                     .limit = item->file->size_limit,
                     .exact = item->file->sized,
-                    .bundle = bundle,
+                    .form = row->form,
                     .urls = (const char *const *)urls,
                     .priority = WANT_STAGE,
                 });
@@ -208,7 +208,7 @@ static void fill_blob(struct refresh *refresh, struct errands *errands, size_t i
                 &(struct want){
                     .key = blob->key,
                     .limit = blob->key.size,
-                    .bundle = tree_group(tree, row->group)->section == TREE_MEMORY,
+                    .form = tree_group_form(tree_group(tree, row->group)),
                     .urls = (const char *const *)urls,
                     .priority = WANT_STAGE,
                 });
@@ -228,7 +228,7 @@ static void settle_blob(struct refresh *refresh, const struct tree_blob *blob,
     refresh_note_bytes(refresh, &blob->key, result);
     if (result->error < 0)
         report_add_error(refresh->report, group->section,
-                         group->section == TREE_PACKAGES ? group->slug : "", row->name,
+                         tree_section(group->section)->group_key ? group->slug : "", row->name,
                          result->error, result->message);
 }
 

@@ -75,13 +75,9 @@ static int add_text(struct tree_builder *builder, const struct guide *guide, con
 
 static bool has_readme(const struct guide *guide, size_t group)
 {
-    switch (guide->groups[group].section) {
-    case TREE_PACKAGES: return true;
-    case TREE_DIRECT: return guide_listed(guide, group) > 0;
-    case TREE_MEMORY:
-    case TREE_SECTIONS:
-    default: return false;
-    }
+    const struct tree_section_facts *section = tree_section(guide->groups[group].section);
+
+    return section->is_lasting || (section->has_tables && guide_listed(guide, group) > 0);
 }
 
 int guide_add(struct tree_builder *builder, const char *root)

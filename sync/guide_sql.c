@@ -57,7 +57,7 @@ static int collect(const struct guide *guide, struct view **ret_views, size_t *r
         for (size_t j = guide->first[i]; j < guide->first[i + 1]; j++) {
             const struct tree_row *row = guide->rows[j];
 
-            if (!row->path || guide->groups[i].section == TREE_MEMORY)
+            if (!row->path || !tree_section(guide->groups[i].section)->has_tables)
                 continue;
             if (count == GUIDE_VIEWS_MAX) {
                 left++;

@@ -84,7 +84,7 @@ static int read_table(struct reading *reading, const struct json *entry, uint32_
 {
     struct manifest *manifest = reading->manifest;
     const struct tree_group *in = &manifest->groups[group];
-    const char *slug = in->section == TREE_PACKAGES ? in->slug : "";
+    const char *slug = tree_section(in->section)->group_key ? in->slug : "";
     struct manifest_row row;
     int r = row_read_table(&reading->reader, entry, in, &row);
 

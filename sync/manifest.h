@@ -68,6 +68,7 @@ struct manifest_file {
 struct manifest_row {
     struct tree_row row; /* group is an index into this manifest's groups */
     enum tree_section section;
+    enum tree_form form;
     const struct manifest_file *files; /* none when withheld */
     size_t file_count;
     int64_t updated_ns; /* of row.updated, -1 if none or unreadable */

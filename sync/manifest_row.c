@@ -117,8 +117,7 @@ static int check_url(struct row_reader *reader, struct manifest_row *row, const 
 
     if (source_kind(reader->source) == SOURCE_STATIC && !*row->row.url)
         return row_drop(reader, "no %s", key);
-    r = source_urls(reader->source, &row->row, row->section == TREE_MEMORY, row->files[0].part,
-                    &urls);
+    r = source_urls(reader->source, &row->row, row->form, row->files[0].part, &urls);
     if (r == -EACCES)
         return row_drop(reader, "%s points to another origin", key);
     if (r < 0 && r != -ENOMEM)
@@ -214,7 +213,9 @@ int row_read_table(struct row_reader *reader, const struct json *entry,
     bool has_parts = parts == JSON_ARRAY && json_count(json_get(entry, "parts")) > 0;
     int named, r;
 
-    *ret_row = (struct manifest_row){.section = group->section, .updated_ns = -1};
+    *ret_row = (struct manifest_row){.section = group->section,
+                                     .form = tree_group_form(group),
+                                     .updated_ns = -1};
     ret_row->row = (struct tree_row){
         .flags = has_parts ? TREE_ROW_PARTS : 0, .rows = -1, .token = "", .md5 = "", .url = ""};
     if ((r = read_name(reader, entry, &ret_row->row.name)) < 0 ||
@@ -274,6 +275,7 @@ int row_read_bundle(struct row_reader *reader, const struct json *entry,
         return -ENOMEM;
     *file = (struct manifest_file){.size_limit = MANIFEST_BUNDLE_MAX};
     *ret_row = (struct manifest_row){.section = group->section,
+                                     .form = tree_group_form(group),
                                      .files = file,
                                      .file_count = 1,
                                      .updated_ns = -1};

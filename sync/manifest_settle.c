@@ -23,7 +23,7 @@ static const struct tree_group *group_of(const struct manifest *manifest,
 static int judge_row(struct manifest *manifest, enum verdict_kind kind,
                      const struct manifest_row *row, const char *reason)
 {
-    const char *group = row->section == TREE_PACKAGES ? group_of(manifest, row)->slug : "";
+    const char *group = tree_section(row->section)->group_key ? group_of(manifest, row)->slug : "";
 
     return manifest_judge(manifest, kind, row->section, group, row->row.name, row->row.path,
                           reason);
@@ -154,7 +154,7 @@ static int settle_groups(struct manifest *manifest)
     for (size_t i = 0; i < manifest->row_count; i++)
         used[manifest->rows[i].row.group] = true;
     for (size_t i = 0; i < count; i++)
-        if (used[i] || manifest->groups[i].section == TREE_PACKAGES)
+        if (used[i] || tree_section(manifest->groups[i].section)->is_lasting)
             order[kept++] = (uint32_t)i;
     qsort_r(order, kept, sizeof(*order), by_slug, manifest->groups);
     for (size_t i = 0; i < kept; i++) {

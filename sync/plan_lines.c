@@ -105,7 +105,7 @@ static bool is_dropped(const struct plan *plan, const struct tree_group *group, 
 
     if (!count)
         return false;
-    if (group->section == TREE_PACKAGES)
+    if (tree_section(group->section)->group_key)
         name_printable(group->slug, group_text);
     name_printable(name, name_text);
     for (size_t i = find_verdict(verdicts, count, &wanted);
@@ -150,14 +150,14 @@ static int weigh_groups(const struct plan *plan, enum group_word *ret_words)
         const struct tree_group *group = tree_group(last, (uint32_t)i);
         const struct tree_group **owner = bsearch(&group, owners, count, sizeof(*owners),
                                                   by_folder);
-        bool package = group->section == TREE_PACKAGES;
+        bool lasting = tree_section(group->section)->is_lasting;
 
         if (plan->held[group->section])
             ret_words[i] = WORD_HELD;
         else if (!verdicts || (owner && strcmp((*owner)->slug, group->slug) != 0))
             ret_words[i] = WORD_NONE;
         else
-            ret_words[i] = package && is_dropped(plan, group, "") ? WORD_WHOLE : WORD_SOME;
+            ret_words[i] = lasting && is_dropped(plan, group, "") ? WORD_WHOLE : WORD_SOME;
     }
     return 0;
 }
@@ -287,13 +287,13 @@ static void collect_groups(const struct plan *plan, const enum group_word *words
     const struct tree_group *groups = manifest_groups(plan->inputs.manifest, &count);
 
     for (size_t i = 0; i < count; i++)
-        if (groups[i].section == TREE_PACKAGES ||
+        if (tree_section(groups[i].section)->is_lasting ||
             bsearch(&groups[i], lines->lines, lines->line_count, sizeof(*lines->lines),
                     group_to_line))
             lines->groups[lines->group_count++] = &groups[i];
     for (size_t i = 0; last && i < tree_group_count(last); i++) {
         const struct tree_group *group = tree_group(last, (uint32_t)i);
-        bool stays = group->section == TREE_PACKAGES &&
+        bool stays = tree_section(group->section)->is_lasting &&
                      (words[i] == WORD_HELD || words[i] == WORD_WHOLE);
 
         if (!stays &&

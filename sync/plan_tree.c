@@ -220,9 +220,9 @@ static int add_group(struct writing *writing, const struct tree_group *group, ui
     char folder[TREE_PATH_MAX];
     int r = tree_builder_add_group(writing->builder, group, ret_index);
 
-    if (r < 0 || group->section != TREE_PACKAGES)
+    if (r < 0 || !tree_section(group->section)->is_lasting)
         return r;
-    snprintf(folder, sizeof(folder), "data/%s", group->folder);
+    snprintf(folder, sizeof(folder), "%s/%s", tree_section(group->section)->folder, group->folder);
     return tree_builder_add_dir(writing->builder, folder, TREE_NO_ROW);
 }
 

@@ -247,7 +247,7 @@ static void place_of(const struct manifest *manifest, const struct manifest_row 
     const struct tree_group *groups = manifest_groups(manifest, &count);
 
     ret_place->group[0] = '\0';
-    if (row->section == TREE_PACKAGES)
+    if (tree_section(row->section)->group_key)
         name_printable(groups[row->row.group].slug, ret_place->group);
     name_printable(row->row.name, ret_place->name);
 }

@@ -10,13 +10,13 @@
 static int add_line(struct json *array, const struct report_line *line, const char *reason_key)
 {
     struct json *object = json_add_object(array, NULL);
-    const char *name_key = line->section == TREE_MEMORY ? "slug" : "name";
+    const struct tree_section_facts *section = tree_section(line->section);
     int r = object ? 0 : -ENOMEM;
 
-    if (r == 0 && line->section == TREE_PACKAGES)
-        r = json_add_string(object, "package", line->group);
+    if (r == 0 && section->group_key)
+        r = json_add_string(object, section->group_key, line->group);
     if (r == 0)
-        r = json_add_string(object, name_key, line->name);
+        r = json_add_string(object, section->name_key, line->name);
     return r == 0 ? json_add_string(object, reason_key, line->reason) : r;
 }
 

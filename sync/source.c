@@ -391,14 +391,14 @@ static int add_bundle(const struct source *source, const struct tree_row *row,
     return r;
 }
 
-static int collect_urls(const struct source *source, const struct tree_row *row, bool bundle,
-                        const char *part, struct url_list *list)
+static int collect_urls(const struct source *source, const struct tree_row *row,
+                        enum tree_form form, const char *part, struct url_list *list)
 {
     int r = 0;
 
     if (source->kind == SOURCE_STATIC)
         return row->url[0] ? add_own(source, row->url, part, list) : -EINVAL;
-    if (bundle)
+    if (form == FORM_BUNDLE)
         return add_bundle(source, row, list);
 
     bool by_id = is_downloadable(row->table_id), by_name = is_downloadable(row->name);
@@ -412,21 +412,22 @@ static int collect_urls(const struct source *source, const struct tree_row *row,
     return r;
 }
 
-int source_urls(const struct source *source, const struct tree_row *row, bool bundle,
+int source_urls(const struct source *source, const struct tree_row *row, enum tree_form form,
                 const char *part, char ***ret_urls)
 {
     scoped(url_list_release) struct url_list list = {.count = 0};
-    int r = collect_urls(source, row, bundle, part, &list);
+    int r = collect_urls(source, row, form, part, &list);
 
     return r < 0 ? r : list.count == 0 ? -EINVAL : url_list_pack(&list, ret_urls);
 }
 
 int source_stack_url(const struct source *source, enum tree_section section, char **ret_url)
 {
-    if (source->kind != SOURCE_SERVER || section == TREE_DIRECT)
+    const char *type = tree_section(section)->stack_type;
+
+    if (source->kind != SOURCE_SERVER || !type)
         return -ENOTSUP;
-    return print_to(ret_url, source->base,
-                    "/api/stack?type=", section == TREE_MEMORY ? "memory_domain" : "data_package");
+    return print_to(ret_url, source->base, "/api/stack?type=", type);
 }
 
 int source_endpoint_url(const struct source *source, const char *path, char **ret_url)

@@ -46,7 +46,7 @@ const char *source_manifest_url(const struct source *source);
  * by name (contract section 2: which of the two a server wants can not be known beforehand).
  * part: the part's path below the row, NULL for a row that is one file. The result is a
  * NULL-terminated array of one allocation; free() it. */
-int source_urls(const struct source *source, const struct tree_row *row, bool bundle,
+int source_urls(const struct source *source, const struct tree_row *row, enum tree_form form,
                 const char *part, char ***ret_urls);
 
 /* An endpoint of the server's, path and query as given: "/api/stack/browse?type=...". -ENOTSUP for a

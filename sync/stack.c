@@ -16,8 +16,6 @@
 #define MANIFEST_MAX ((uint64_t)64 << 20)
 #define DEPTH_MAX 32
 
-static const enum tree_section sections[] = {TREE_PACKAGES, TREE_MEMORY};
-
 __attribute__((format(printf, 3, 4))) static int say(char ret_message[static STACK_MESSAGE_SIZE],
                                                      int error, const char *format, ...)
 {
@@ -27,16 +25,6 @@ __attribute__((format(printf, 3, 4))) static int say(char ret_message[static STA
     vsnprintf(ret_message, STACK_MESSAGE_SIZE, format, arguments);
     va_end(arguments);
     return error;
-}
-
-static const char *folder_of(enum tree_section section)
-{
-    return section == TREE_MEMORY ? "memory" : "data";
-}
-
-const char *stack_type(enum tree_section section)
-{
-    return section == TREE_MEMORY ? "memory_domain" : "data_package";
 }
 
 static void entry_release(struct stack_entry *entry)
@@ -212,13 +200,13 @@ int stack_read_slugs(struct stack *stack, const char *text, size_t size,
         return say(ret_message, r, "not a manifest: %s",
                    r == -EPROTO ? error.message : "no memory");
     sort_by_id(stack);
-    for (size_t i = 0; i < sizeof(sections) / sizeof(*sections); i++) {
-        const struct json *groups = json_get(root, tree_section_name(sections[i]));
+    for (enum tree_section section = 0; section < TREE_SECTIONS; section++) {
+        const struct json *groups = json_get(root, tree_section_name(section));
 
-        if (json_type(groups) != JSON_ARRAY)
+        if (!tree_section(section)->stack_type || json_type(groups) != JSON_ARRAY)
             continue;
         for (const struct json *group = json_first(groups); group; group = json_next(group))
-            if (take_slug(stack, sections[i], group) < 0)
+            if (take_slug(stack, section, group) < 0)
                 return say(ret_message, -ENOMEM, "no memory");
     }
     if (stack->count > 0)
@@ -245,7 +233,7 @@ static int fetch_list(struct caller *caller, struct stack *stack, enum tree_sect
     const struct caller_request request = {.path = path, .limit = LIST_MAX};
     int r;
 
-    snprintf(path, sizeof(path), "/api/stack/browse?type=%s", stack_type(section));
+    snprintf(path, sizeof(path), "/api/stack/browse?type=%s", tree_section(section)->stack_type);
     r = caller_call(caller, &request, &answer);
     if (r < 0)
         return failed(&answer, r, ret_message);
@@ -273,8 +261,9 @@ int stack_fetch(struct caller *caller, struct stack **ret_stack,
 
     if (!stack)
         return say(ret_message, -ENOMEM, "no memory");
-    for (size_t i = 0; r == 0 && i < sizeof(sections) / sizeof(*sections); i++)
-        r = fetch_list(caller, stack, sections[i], ret_message);
+    for (enum tree_section section = 0; r == 0 && section < TREE_SECTIONS; section++)
+        if (tree_section(section)->stack_type)
+            r = fetch_list(caller, stack, section, ret_message);
     if (r == 0)
         r = fetch_slugs(caller, stack, ret_message);
     if (r == 0)
@@ -290,13 +279,14 @@ char *stack_label(const struct stack_entry *entry)
 
     if (!*entry->slug)
         return strdup(entry->id);
-    return asprintf(&label, "%s/%s", folder_of(entry->section), entry->slug) < 0 ? NULL : label;
+    return asprintf(&label, "%s/%s", tree_section(entry->section)->folder, entry->slug) < 0 ? NULL
+                                                                                            : label;
 }
 
 /* Without the slash that a shell's completion leaves at a folder's end. */
 static bool names_path(const struct stack_entry *entry, const char *name)
 {
-    const char *folder = folder_of(entry->section);
+    const char *folder = tree_section(entry->section)->folder;
     size_t length = strlen(folder);
     size_t slug = strlen(entry->slug);
 

@@ -21,7 +21,7 @@
 #include "sync/tree.h"
 
 struct stack_entry {
-    enum tree_section section; /* TREE_PACKAGES or TREE_MEMORY */
+    enum tree_section section; /* one with a stack_type */
     char *id;
     char *slug; /* "" if not known */
     char *name; /* for people; may be "" */
@@ -44,9 +44,6 @@ int stack_fetch(struct caller *caller, struct stack **ret_stack,
                 char ret_message[static STACK_MESSAGE_SIZE]);
 void stack_free(struct stack *stack); /* NULL is allowed */
 void stack_freep(struct stack *const *stack);
-
-/* "data_package", "memory_domain": the endpoints' words. */
-const char *stack_type(enum tree_section section);
 
 /* What the entry is called here: "data/sales", "memory/finance"; its id where the slug is not known.
  * malloc'd; NULL without memory. */

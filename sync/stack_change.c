@@ -55,7 +55,8 @@ int stack_add(struct caller *caller, const struct stack_entry *entry,
     size_t size;
 
     *ret_refusal = STACK_NOT_REFUSED;
-    if (!body || json_add_string(body, "resource_type", stack_type(entry->section)) < 0 ||
+    if (!body ||
+        json_add_string(body, "resource_type", tree_section(entry->section)->stack_type) < 0 ||
         json_add_string(body, "resource_id", entry->id) < 0 ||
         json_print(body, false, &text, &size) < 0)
         return no_memory(ret_message);
@@ -77,7 +78,8 @@ int stack_remove(struct caller *caller, const struct stack_entry *entry,
     *ret_refusal = STACK_NOT_REFUSED;
     if (fetch_url_escape(entry->id, false, &escaped) < 0)
         return no_memory(ret_message);
-    if (asprintf(&path, "/api/stack/subscription/%s/%s", stack_type(entry->section), escaped) < 0) {
+    if (asprintf(&path, "/api/stack/subscription/%s/%s", tree_section(entry->section)->stack_type,
+                 escaped) < 0) {
         path = NULL;
         return no_memory(ret_message);
     }

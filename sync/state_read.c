@@ -234,7 +234,8 @@ static int read_rows(struct reading *reading, const struct json *container,
     if (json_type(container) != JSON_OBJECT)
         return bad(reading, "%.100s is no object", slug);
     for (const struct json *item = json_first(container); r == 0 && item; item = json_next(item)) {
-        r = find_group(reading, section, section == TREE_MEMORY ? json_key(item) : slug, &group);
+        r = find_group(reading, section, tree_section(section)->is_alone ? json_key(item) : slug,
+                       &group);
         if (r == 0)
             r = read_row(reading, item, group);
     }
@@ -247,11 +248,11 @@ static int read_sections(struct reading *reading, const struct json *root)
 
     for (unsigned i = 0; r == 0 && i < TREE_SECTIONS; i++) {
         enum tree_section section = (enum tree_section)i;
-        const char *name = tree_section_name(section);
+        const struct tree_section_facts *facts = tree_section(section);
         const struct json *container;
 
-        r = get_container(reading, root, name, JSON_OBJECT, &container);
-        if (r == 0 && section != TREE_PACKAGES)
+        r = get_container(reading, root, facts->name, JSON_OBJECT, &container);
+        if (r == 0 && !facts->group_key)
             r = read_rows(reading, container, section, NULL);
         else if (r == 0)
             for (const struct json *item = json_first(container); r == 0 && item;

@@ -48,11 +48,14 @@ static struct line *sorted_lines(const struct tree *tree, size_t count)
         const struct tree_row *row = tree_row(tree, i);
         const struct tree_group *group = tree_group(tree, row->group);
 
-        lines[i] = (struct line){group->section, "", row->name, i};
-        if (group->section == TREE_PACKAGES)
-            lines[i].outer = group->slug;
-        if (group->section == TREE_MEMORY)
-            lines[i].inner = group->slug;
+        const struct tree_section_facts *section = tree_section(group->section);
+
+        lines[i] = (struct line){
+            .section = group->section,
+            .outer = section->group_key ? group->slug : "",
+            .inner = section->is_alone ? group->slug : row->name,
+            .row = i,
+        };
     }
     if (lines)
         qsort(lines, count, sizeof(*lines), compare_lines);
@@ -157,7 +160,8 @@ static int add_sections(struct json *root, const struct tree *tree)
     if (!lines)
         return -ENOMEM;
     for (unsigned i = 0; i < TREE_SECTIONS; i++) {
-        struct json *section = json_add_object(root, tree_section_name((enum tree_section)i));
+        const struct tree_section_facts *facts = tree_section((enum tree_section)i);
+        struct json *section = json_add_object(root, facts->name);
 
         if (!section)
             return -ENOMEM;
@@ -166,7 +170,7 @@ static int add_sections(struct json *root, const struct tree *tree)
 
             if (same_section && compare_places(last, line) == 0)
                 continue;
-            if (i != TREE_PACKAGES)
+            if (!facts->group_key)
                 container = section;
             else if (!same_section || strcmp(last->outer, line->outer) != 0)
                 container = json_add_object(section, line->outer);

@@ -72,8 +72,8 @@ struct want {
     const char *md5;     /* with BLOB_NONE: 32 hex that the bytes must have, "" if unknown */
     uint64_t limit;      /* bytes at most; for a known key its size counts */
     bool exact;          /* with BLOB_NONE: it must be exactly limit bytes */
-    bool bundle;         /* markdown, named by its xxh; else parquet: without any md5 the PAR1 marks
-                            at both ends are demanded */
+    enum tree_form form; /* what the bytes must look like. Without any md5 a parquet file must have
+                            its PAR1 marks at both ends */
     uint64_t offset;     /* with size > 0: these bytes are enough, unverified, of a known key */
     uint64_t size;       /* 0: the blob, verified */
     bool rest;           /* afterwards, without haste: all of it */

@@ -56,7 +56,7 @@ static bool type_fits(const struct answer_rules *rules, const char *type)
         return false;
     if (rules->document)
         return !rules->json || !rules->server || strcmp(type, "application/json") == 0;
-    if (!rules->bundle || strcmp(type, "text/markdown") == 0)
+    if (rules->form != FORM_BUNDLE || strcmp(type, "text/markdown") == 0)
         return true;
     return !rules->server && (type[0] == '\0' || strcmp(type, "text/plain") == 0 ||
                               strcmp(type, "application/octet-stream") == 0);
@@ -132,9 +132,9 @@ void answer_judge(const struct answer_rules *rules, const struct fetch_head *hea
     else if (!type_fits(rules, head->type))
         say(ret_verdict, ATTEMPT_REFUSED, -EPROTO, "the server sent %s, not %s",
             head->type[0] ? head->type : "something without a type",
-            rules->bundle     ? "text/markdown"
-            : rules->document ? "JSON"
-                              : "data");
+            rules->form == FORM_BUNDLE ? "text/markdown"
+            : rules->document          ? "JSON"
+                                       : "data");
     else if (head->status == 206)
         judge_range(rules, head, ret_verdict);
     else if (!is_other(rules, head, ret_verdict))

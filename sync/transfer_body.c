@@ -130,7 +130,7 @@ int strand_head(void *arg, const struct fetch_head *head)
         .offset = strand->at,
         .ranged = strand->ranged,
         .tag = job->tag,
-        .bundle = job->bundle,
+        .form = job->form,
         .document = job->document,
         .json = job->json,
         .server = source_kind(job->transfers->conf.source) == SOURCE_SERVER,

@@ -79,7 +79,8 @@ static void perform_write(struct disk_op *op)
 
     if (r == 0 && sink->partial)
         r = partial_write(sink->partial, op->offset, op->bytes, op->bytes_size);
-    else if (r == 0 && sink->bundle && !sink_takes_text(sink, op->bytes, op->bytes_size))
+    else if (r == 0 && sink->form == FORM_BUNDLE &&
+             !sink_takes_text(sink, op->bytes, op->bytes_size))
         r = -EPROTO;
     else if (r == 0)
         r = writer_write(sink->writer, op->bytes, op->bytes_size);
@@ -133,7 +134,7 @@ static int sink_expects(struct sink *sink, struct blob_key *ret_key, bool *ret_a
     if (sink->md5[0])
         return blob_key_from_md5(sink->md5, writer_size(sink->writer), ret_key);
     *ret_any = true;
-    if (sink->bundle)
+    if (sink->form == FORM_BUNDLE)
         return sink->utf8_left == 0 ? 0 : -EPROTO;
     if (!writer_edges(sink->writer, head, tail) || memcmp(head, "PAR1", 4) != 0 ||
         memcmp(tail, "PAR1", 4) != 0)

@@ -71,7 +71,7 @@ static int job_new_sink(struct job *job)
     sink->key = job->key;
     sink->cap = job->limit;
     sink->exact = job->exact;
-    sink->bundle = job->bundle;
+    sink->form = job->form;
     job->sink = sink;
     return 0;
 }

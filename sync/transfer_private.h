@@ -65,7 +65,7 @@ struct sink {
     char md5[33];
     uint64_t cap;
     bool exact; /* cap is the size */
-    bool bundle;
+    enum tree_form form;
     struct partial *_Atomic partial; /* of a known key; changed by the disk thread alone */
     struct writer *writer;
     unsigned utf8_left; /* continuation bytes that must follow */
@@ -161,7 +161,7 @@ struct job {
     char md5[33];
     uint64_t limit;
     bool exact;
-    bool bundle;
+    enum tree_form form;
     bool document; /* into memory */
     bool json;
     char **urls; /* one allocation */
@@ -354,7 +354,7 @@ struct answer_rules {
     uint64_t offset;
     bool ranged;     /* a range was asked for */
     const char *tag; /* the ETag that ranges are pinned to, "" for none yet */
-    bool bundle;
+    enum tree_form form;
     bool document;
     bool json;
     bool server;  /* else static: no word on types */

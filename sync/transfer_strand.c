@@ -160,7 +160,7 @@ static int request(struct strand *strand)
         .length = strand->ranged && (strand->at == 0 || strand->to < job->key.size)
                       ? strand->to - strand->at
                       : 0,
-        .gzip = job->document || job->bundle,
+        .gzip = job->document || tree_form_is_text(job->form),
         .no_cache = job->no_cache,
         .stall_s = stall_seconds(transfers),
         .head = strand_head,

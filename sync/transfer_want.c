@@ -114,9 +114,9 @@ int transfers_want(struct transfers *transfers, const struct want *want, want_do
     job->key = want->key;
     job->limit = want->limit;
     job->exact = want->exact;
-    job->bundle = want->bundle;
+    job->form = want->form;
     job->rest = want->rest && want->key.kind != BLOB_NONE;
-    job->no_ranges = want->bundle; /* may come compressed, and is small */
+    job->no_ranges = tree_form_is_text(want->form);
     job->waiters->priority = want->priority;
     job->waiters->offset = want->size > 0 ? want->offset : 0;
     job->waiters->size = want->key.kind != BLOB_NONE ? want->size : 0;

@@ -8,15 +8,33 @@
 #include "cache/scoped.h"
 #include "sync/tree_private.h"
 
-const char *tree_section_name(enum tree_section section)
+const struct tree_section_facts *tree_section(enum tree_section section)
 {
-    static const char *const names[TREE_SECTIONS] = {
-        [TREE_DIRECT] = "direct_tables",
-        [TREE_PACKAGES] = "data_packages",
-        [TREE_MEMORY] = "memory_domains",
+    static const struct tree_section_facts all[TREE_SECTIONS] = {
+        [TREE_DIRECT] = {.name = "direct_tables",
+                         .folder = "data",
+                         .name_key = "name",
+                         .has_tables = true},
+        [TREE_PACKAGES] = {.name = "data_packages",
+                           .folder = "data",
+                           .group_key = "package",
+                           .name_key = "name",
+                           .stack_type = "data_package",
+                           .has_tables = true,
+                           .is_lasting = true},
+        [TREE_MEMORY] = {.name = "memory_domains",
+                         .folder = "memory",
+                         .name_key = "slug",
+                         .stack_type = "memory_domain",
+                         .is_alone = true},
     };
 
-    return (unsigned)section < TREE_SECTIONS ? names[section] : "";
+    return &all[section];
+}
+
+enum tree_form tree_group_form(const struct tree_group *group)
+{
+    return group->section == TREE_MEMORY ? FORM_BUNDLE : FORM_PARQUET;
 }
 
 int tree_path_compare(const char *a, const char *b)

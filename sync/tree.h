@@ -40,8 +40,37 @@ enum tree_section {
     TREE_SECTIONS,
 };
 
-/* "direct_tables", "data_packages", "memory_domains": the manifest's and the state file's words. */
-const char *tree_section_name(enum tree_section section);
+/* All that tells the sections apart. Whoever treats them differently asks here. */
+struct tree_section_facts {
+    const char *name;       /* "data_packages": the manifest's and the state file's word */
+    const char *folder;     /* its rows lie below it: "data" */
+    const char *group_key;  /* what reports call a row's group; NULL: its name alone says which */
+    const char *name_key;   /* what they call its name */
+    const char *stack_type; /* the word for it in the server's list of my stack; NULL: not in it */
+    bool has_tables;        /* its rows are tables */
+    bool is_lasting;        /* its groups are listed, as folders, even without a row */
+    bool is_alone;          /* each of its rows is a group of its own */
+};
+
+const struct tree_section_facts *tree_section(enum tree_section section);
+
+static inline const char *tree_section_name(enum tree_section section)
+{
+    return tree_section(section)->name;
+}
+
+/* What the bytes of a row are: where they are asked for, and what they have to look like. */
+enum tree_form {
+    FORM_PARQUET,
+    FORM_BUNDLE, /* Markdown, as it comes */
+};
+
+/* Its md5 is a token of change and not of the bytes, which only tell themselves what they are. They
+ * are small, and may come compressed. */
+static inline bool tree_form_is_text(enum tree_form form)
+{
+    return form != FORM_PARQUET;
+}
 
 /* What holds rows together: a data package, the direct tables, one memory domain. */
 struct tree_group {
@@ -51,6 +80,8 @@ struct tree_group {
     const char *name;        /* for people; may be "" */
     const char *description; /* may be "" */
 };
+
+enum tree_form tree_group_form(const struct tree_group *group);
 
 enum tree_row_flags {
     TREE_ROW_PARTS = 1,      /* the path is a directory of parts */

@@ -25,10 +25,10 @@ void stack_count(const struct tree *tree, struct stack_counts *ret_counts)
         }
         counts.sections[section].listed++;
         counts.sections[section].bytes += row->size;
-        if (section == TREE_MEMORY)
-            counts.domains++;
-        else
+        if (tree_section(section)->has_tables)
             counts.tables++;
+        else
+            counts.domains++;
     }
     counts.bytes = tree ? tree_bytes(tree) : 0;
     *ret_counts = counts;
@@ -133,7 +133,7 @@ static int add_withheld(struct json *root, const struct tree *tree)
         if (!line)
             return -ENOMEM;
         r |= json_add_string(line, "section", tree_section_name(group->section));
-        r |= json_add_string(line, "package", group->section == TREE_PACKAGES ? group->slug : "");
+        r |= json_add_string(line, "package", tree_section(group->section)->group_key ? group->slug : "");
         r |= json_add_string(line, "name", row->name);
         r |= json_add_string(line, "reason", row->withheld);
     }

@@ -49,7 +49,7 @@ struct wish {
     bool no_key;
     const char *md5;
     uint64_t limit;
-    bool bundle;
+    enum tree_form form;
     enum want_priority priority;
     const char *content; /* that the key is of; NULL: CONTENT */
 };
@@ -171,7 +171,7 @@ static void ask(struct fixture *f, const struct wish *wish)
     struct want want = {
         .md5 = wish->md5,
         .limit = wish->limit ? wish->limit : 1000,
-        .bundle = wish->bundle,
+        .form = wish->form,
         .urls = wish->path ? one : wish->urls,
         .priority = wish->priority,
     };
@@ -464,7 +464,8 @@ static void bundles_must_be_markdown_text(void **state)
                            &(struct http_answer){.type = cases[i].type,
                                                  .body = cases[i].body,
                                                  .size = strlen(cases[i].body)});
-        assert_int_equal(fetch(f, &(struct wish){.path = path, .no_key = true, .bundle = true}),
+        assert_int_equal(fetch(f,
+                               &(struct wish){.path = path, .no_key = true, .form = FORM_BUNDLE}),
                          cases[i].error);
         if (cases[i].error == 0) {
             struct blob_key key;
