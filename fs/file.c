@@ -35,6 +35,7 @@ struct open_file {
     struct blob_key key;
     const char *bytes; /* of a text, which the open keeps; NULL for a blob */
     _Atomic int fd;    /* on the blob; -1 until it is resident. Set once */
+    int backing_id;    /* above 0: the kernel reads it by itself, and there is no fd */
     pthread_mutex_t lock;
     struct partial *partial; /* lock; what it was read from, NULL if from none */
     struct pattern pattern;  /* lock */
@@ -71,6 +72,8 @@ static void file_free(struct open_file *file)
 
     if (fd >= 0)
         close(fd);
+    if (file->backing_id > 0)
+        passthrough_close(file->mount->passthrough, file->open.nodeid);
     partial_put(file->partial);
     pthread_mutex_destroy(&file->lock);
     inode_close(file->mount->table, &file->open);
@@ -81,6 +84,24 @@ static void file_free(struct open_file *file)
 static void file_release(struct inode_open *open)
 {
     file_free((struct open_file *)open);
+}
+
+/* Hands a blob that was judged just now over to the kernel, if that may be. The kernel keeps it open
+ * by itself. While earlier opens read another file of the same name, names lead to the lazy face. */
+static int file_hand_over(struct open_file *file)
+{
+    const int fd = atomic_load(&file->fd);
+    int r;
+
+    r = passthrough_open(file->mount->passthrough, file->open.nodeid, fd, file->key.size,
+                         &file->backing_id);
+    if (r == -ESTALE)
+        inode_outdate(file->mount->table, file->open.nodeid);
+    if (file->backing_id > 0) {
+        atomic_store(&file->fd, -1);
+        close(fd);
+    }
+    return r;
 }
 
 /* A full face promises bytes without waiting. If they have gone since the look-up (withdrawn,
@@ -112,6 +133,8 @@ static int file_new(struct mount *mount, fuse_ino_t nodeid, struct open_file **r
         r = file_fd(file);
     if (r == -ENOENT && facts.face == FACE_LAZY)
         r = 0;
+    else if (r >= 0 && facts.type == INODE_BLOB && facts.face == FACE_FULL)
+        r = file_hand_over(file);
     if (r < 0) {
         file_free(file);
         return r == -ENOENT ? -ESTALE : r;
@@ -131,7 +154,8 @@ void serve_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *info)
         return;
     }
     info->fh = (uintptr_t)file;
-    info->keep_cache = 1; /* a nodeid's bytes never change */
+    info->backing_id = file->backing_id;
+    info->keep_cache = !file->backing_id; /* a nodeid's bytes never change */
     info->noflush = 1;
     if (fuse_reply_open(req, info) < 0)
         file_free(file);

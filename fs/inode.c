@@ -278,7 +278,7 @@ int inode_lookup_blob(struct inode_table *table, const struct tree_blob *blob, e
     if (!inode)
         return -ENOMEM;
     inode->mtime_ns = blob->mtime_ns;
-    remember(table, inode, face, ret_facts);
+    remember(table, inode, inode->outdated ? FACE_LAZY : face, ret_facts);
     return 0;
 }
 
@@ -357,8 +357,15 @@ void inode_has_bytes(struct inode_table *table, struct inode_open *open)
     wait_no_more(table, open);
 }
 
+void inode_outdate(struct inode_table *table, uint64_t nodeid)
+{
+    scoped_lock(&table->lock);
+    owner(find_face(table, nodeid))->outdated = true;
+}
+
 void inode_close(struct inode_table *table, struct inode_open *open)
 {
+    struct inode *inode;
     struct face *face;
 
     scoped_lock(&table->lock);
@@ -370,8 +377,10 @@ void inode_close(struct inode_table *table, struct inode_open *open)
     if (open->next)
         open->next->previous = open->previous;
     face = find_face(table, open->nodeid);
-    owner(face)->opens[face_of(open->nodeid)]--;
-    inode_bury_if_dead(table, owner(face));
+    inode = owner(face);
+    inode->opens[face_of(open->nodeid)]--;
+    inode->outdated &= inode->opens[FACE_FULL] > 0;
+    inode_bury_if_dead(table, inode);
 }
 
 void inode_release_all(struct inode_table *table)

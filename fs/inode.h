@@ -14,8 +14,8 @@
  * keeps a shell inside a folder alive over a refresh. Generated texts are inodes by content.
  *
  * Faces. All opens of one nodeid must be in one mode (the kernel refuses a mix with EIO), so a blob
- * has up to two nodeids: `lazy`, given out while its bytes are not here, and `full`. Both show the
- * same attributes.
+ * has up to two nodeids: `lazy`, given out while its bytes are not here, and `full`, which the kernel
+ * may read by itself (passthrough.h). Both show the same attributes.
  *
  * Three counts keep an inode:
  *
@@ -78,6 +78,8 @@ void inode_table_free(struct inode_table *table);
 
 int inode_lookup_dir(struct inode_table *table, const char *path, int64_t mtime_ns,
                      struct inode_facts *ret_facts);
+
+/* Of the face that is asked for, or, while the full one is outdated, of the lazy one. */
 int inode_lookup_blob(struct inode_table *table, const struct tree_blob *blob, enum inode_face face,
                       struct inode_facts *ret_facts);
 
@@ -107,6 +109,10 @@ int inode_open(struct inode_table *table, uint64_t nodeid, struct inode_open *op
                struct inode_facts *ret_facts);
 void inode_has_bytes(struct inode_table *table, struct inode_open *open);
 void inode_close(struct inode_table *table, struct inode_open *open);
+
+/* The full face's open files read a file that new ones may not: until they are closed, names lead to
+ * the lazy face. nodeid: of something that is open. */
+void inode_outdate(struct inode_table *table, uint64_t nodeid);
 
 /* Releases all that is open. Only when no request is served any more. */
 void inode_release_all(struct inode_table *table);

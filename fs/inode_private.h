@@ -21,6 +21,7 @@ struct inode {
     uint32_t waiting; /* of the lazy opens */
     uint32_t references;
     enum inode_type type;
+    bool outdated;       /* the full face; only while it is open */
     struct blob_key key; /* of a folder: only its digest's first bytes, a hash of the path */
     int64_t mtime_ns;
     char *own; /* a folder's path, a text's bytes; NULL for blobs */

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "cache/scoped.h"
@@ -99,6 +100,35 @@ static int session_new(struct mount *mount)
     return mount->session ? 0 : -ENOMEM;
 }
 
+/* What linux/fuse.h calls FUSE_DEV_IOC_BACKING_OPEN and _CLOSE; Debian 12 has a header without. Those
+ * of libfuse need a request, and there is none when an answer to open could not be given. */
+struct backing_map {
+    int32_t fd;
+    uint32_t flags;
+    uint64_t padding;
+};
+
+#define BACKING_OPEN _IOW(229, 1, struct backing_map)
+#define BACKING_CLOSE _IOW(229, 2, uint32_t)
+
+static int register_file(void *arg, int fd)
+{
+    const struct mount *mount = arg;
+    const struct backing_map map = {.fd = fd};
+    const int id = ioctl(fuse_session_fd(mount->session), BACKING_OPEN, &map);
+
+    return id < 0 ? negative_errno() : id;
+}
+
+/* When the connection has ended, the kernel has done so by itself. */
+static void unregister_file(void *arg, int id)
+{
+    const struct mount *mount = arg;
+    const uint32_t number = (uint32_t)id;
+
+    ioctl(fuse_session_fd(mount->session), BACKING_CLOSE, &number);
+}
+
 /* A diff from nothing: every blob of the tree gets its references. */
 static int adopt_tree(struct mount *mount, struct tree *tree)
 {
@@ -134,6 +164,9 @@ int mount_new(const struct mount_conf *conf, struct tree *tree, struct mount **r
     r = mount->mountpoint && mount->source ? inode_table_new(&mount->table) : -ENOMEM;
     if (!r)
         r = adopt_tree(mount, tree);
+    if (!r)
+        r = passthrough_new(&(struct passthrough_kernel){mount, register_file, unregister_file},
+                            &mount->passthrough);
     if (!r)
         r = session_new(mount);
     if (!r)
@@ -197,10 +230,11 @@ void mount_free(struct mount *mount)
     if (mount->mounted)
         fuse_session_unmount(mount->session);
     notifier_free(mount->notifier);
-    if (mount->session)
-        fuse_session_destroy(mount->session);
     if (mount->table)
         inode_release_all(mount->table);
+    passthrough_free(mount->passthrough);
+    if (mount->session)
+        fuse_session_destroy(mount->session);
     inode_table_free(mount->table);
     live_release(&mount->live);
     view_release(&mount->view);
@@ -244,4 +278,5 @@ void mount_facts(struct mount *mount, struct mount_facts *ret_facts)
         .bytes_read = atomic_load(&mount->bytes_read),
         .epoch = mount->epoch,
     };
+    passthrough_facts(mount->passthrough, &ret_facts->passthrough);
 }

@@ -23,6 +23,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "fs/passthrough.h"
 #include "fs/provider.h"
 #include "sync/tree.h"
 
@@ -36,6 +37,7 @@ struct mount_conf {
     gid_t gid;
     mode_t umask;     /* bits taken from 0444 and 0555 */
     bool allow_other; /* others may read; the kernel then checks modes */
+    bool stacked;     /* the blobs lie on a stacked file system (overlayfs) */
     bool no_epoch;    /* tell the kernel name by name, as where it has no epochs */
     bool debug;       /* libfuse prints every request */
 };
@@ -57,6 +59,7 @@ struct mount_facts {
     uint64_t reads;        /* answered, ever */
     uint64_t bytes_read;   /* ever */
     bool epoch;            /* big switches by epoch, not by name */
+    struct passthrough_facts passthrough;
 };
 
 /* A blob has become resident: its names lead to it at their next look-up, with all that only complete

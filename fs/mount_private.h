@@ -3,7 +3,8 @@
  *
  *     lookup, getattr, statfs...  ops.c    resolve the inode, ask the tree, reply
  *     opendir, readdirplus        dir.c    pins one generation from open to release
- *     open, read, release         file.c   a descriptor on the blob, or a parked request
+ *     open, read, release         file.c   the blob for the kernel to read (passthrough.h), or a
+ *                                          descriptor on it, or a parked request
  *     getxattr, listxattr         xattr.c  what the manifest and the cache say of a file
  *     a new generation            invalidate.c tells the kernel
  *     a blob that came            notifier.c tells it too
@@ -20,6 +21,7 @@
 #include "fs/live.h"
 #include "fs/mount.h"
 #include "fs/notifier.h"
+#include "fs/passthrough.h"
 #include "fs/view.h"
 
 struct mount {
@@ -30,6 +32,7 @@ struct mount {
     struct fuse_session *session;
     struct inode_table *table;
     struct notifier *notifier;
+    struct passthrough *passthrough;
     bool mounted;
 
     struct view view; /* has its own lock */

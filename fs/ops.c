@@ -12,6 +12,21 @@
 #include "cache/scoped.h"
 #include "fs/mount_private.h"
 
+/* A stacked file system below needs the depth of which there is only one; else it is left to those
+ * who want to stack one over the mount. */
+static void ask_for_passthrough(struct mount *mount, struct fuse_conn_info *conn)
+{
+    const char *why_not = NULL;
+
+    if (passthrough_capable() < 0)
+        why_not = "needs CAP_SYS_ADMIN";
+    else if (!fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH))
+        why_not = "the kernel does not offer it (Linux 6.9)";
+    conn->max_backing_stack_depth = mount->conf.stacked ? FUSE_BACKING_STACKED_OVER
+                                                        : FUSE_BACKING_STACKED_UNDER;
+    passthrough_allow(mount->passthrough, why_not);
+}
+
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
     struct mount *mount = userdata;
@@ -26,6 +41,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     conn->congestion_threshold = 3072;
     conn->no_interrupt = 0;
 
+    ask_for_passthrough(mount, conn);
     /* Epochs came with protocol 7.44 (Linux 6.16). */
     mount->epoch = conn->proto_minor >= 44 && !mount->conf.no_epoch;
     if (mount->ready)

@@ -11,8 +11,10 @@
 #include "fs/cli/service.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 
 #include "cache/scoped.h"
@@ -149,6 +151,16 @@ static void *run_mount(void *arg)
     return NULL;
 }
 
+/* On overlayfs, as in most containers, or on another of the stacked kind? */
+static bool is_stacked(const char *path)
+{
+    struct statfs fs;
+
+    return statfs(path, &fs) == 0 &&
+           (fs.f_type == OVERLAYFS_SUPER_MAGIC || fs.f_type == ECRYPTFS_SUPER_MAGIC ||
+            fs.f_type == FUSE_SUPER_MAGIC);
+}
+
 /* The generation and the mount that shows it come together under the lock: what the engine
  * publishes meanwhile waits, and is published to this mount afterwards. */
 static int make_mount(struct service *service, struct complaint *ret_complaint)
@@ -164,6 +176,7 @@ static int make_mount(struct service *service, struct complaint *ret_complaint)
         .gid = has_gid ? (gid_t)options_number(options, OPTION_GID) : getgid(),
         .umask = (mode_t)options_number(options, OPTION_UMASK),
         .allow_other = options_number(options, OPTION_ALLOW_OTHER),
+        .stacked = is_stacked(service->session->cache_dir),
     };
 
     scoped_lock(&service->lock);

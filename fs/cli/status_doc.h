@@ -13,8 +13,10 @@
  *      "cache_dir", "log",
  *      "transfers": {"running", "waiting", "done", "failed", "bytes", "requests"},
  *      "problems": [{"path", "error", "since"}],
- *      "mount": {"inodes", "lookups", "open_files", "parked_reads", "reads", "bytes_read", "epoch"}}
+ *      "mount": {"inodes", "lookups", "open_files", "parked_reads", "reads", "bytes_read", "epoch",
+ *                "passthrough": true | false, "passthrough_why_not", "passthrough_files"}}
  *
+ * passthrough: the kernel reads complete files by itself; passthrough_files are open that way.
  * Times are RFC 3339 in UTC, null if there is none; numbers are exact; "error" is null or a phrase.
  *
  * stale: the last refresh failed, or the source last confirmed the generation longer than two

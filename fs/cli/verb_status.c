@@ -149,6 +149,18 @@ static void print_cache_line(const struct json *root)
     fputc('\n', stdout);
 }
 
+/* Which of the two ways complete files are read, and why not the faster one. */
+static void print_reading_line(const struct json *root)
+{
+    const struct json *mount = json_get(root, "mount");
+
+    if (json_is_true(json_get(mount, "passthrough")))
+        puts("  reading     passthrough: the kernel reads the cache by itself");
+    else if (*text_of(mount, "passthrough_why_not"))
+        printf("  reading     page cache of the mount; no passthrough: %s\n",
+               text_of(mount, "passthrough_why_not"));
+}
+
 static void print_status(const struct json *root, bool verbose)
 {
     char uptime[FORMAT_SIZE];
@@ -162,6 +174,7 @@ static void print_status(const struct json *root, bool verbose)
     print_bytes_line(root);
     print_refresh_line(root);
     print_cache_line(root);
+    print_reading_line(root);
     print_token_line(root);
     if (verbose)
         print_origins(root);

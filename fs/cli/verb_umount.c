@@ -68,13 +68,11 @@ static int run_fusermount(const char *path, bool lazy, char ret_words[static WOR
 
 static int unmount(const char *path, bool lazy, char ret_words[static WORDS_SIZE])
 {
-    if (geteuid() == 0) {
-        if (umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
-            return 0;
-        snprintf(ret_words, WORDS_SIZE, "%s", strerror(errno));
-        if (errno != EPERM)
-            return negative_errno();
-    }
+    if (umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
+        return 0;
+    snprintf(ret_words, WORDS_SIZE, "%s", strerror(errno));
+    if (errno != EPERM) /* which says: without CAP_SYS_ADMIN */
+        return negative_errno();
     return run_fusermount(path, lazy, ret_words);
 }
 

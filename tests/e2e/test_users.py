@@ -20,7 +20,7 @@ import duckdb
 import pytest
 
 from tests.lib import agnesfs
-from tests.lib.agnesfs import Agnesfs, wait_for
+from tests.lib.agnesfs import Agnesfs, Mount, wait_for
 from tests.lib.stack import Stack, parquet
 
 FUSE = Path("/dev/fuse")
@@ -239,6 +239,54 @@ def test_a_user_clears_a_dead_mount_and_mounts_again(agnes, users, stack):
     assert agnes.mountpoints() == []
     with agnes.mount(stack.url) as mount:
         assert as_user(users[0], lambda: count_rows(mount.path)) == 220
+
+
+# --- how it is read ---
+
+def reading(mount):
+    return {key: value for key, value in mount.status()["mount"].items() if "passthrough" in key}
+
+
+def test_without_the_capability_files_are_read_through_the_daemon_and_status_says_why(
+        agnes, users, stack):
+    with agnes.mount(stack.url) as mount:
+        for _ in range(3):
+            assert as_user(users[0], lambda: count_rows(mount.path)) == 220
+        assert reading(mount) == {"passthrough": False, "passthrough_files": 0,
+                                  "passthrough_why_not": "needs CAP_SYS_ADMIN"}
+        assert mount.status()["mount"]["reads"] > 0
+        assert "no passthrough: needs CAP_SYS_ADMIN" in agnes.run("status", mount.path).out
+
+
+def test_with_that_one_capability_a_users_files_are_read_by_the_kernel(
+        users, place, folder, stack, monkeypatch):
+    """As agnesfs@.service starts it: their process, their cache, their mount, no setuid helper."""
+    monkeypatch.setattr(agnesfs, "BINARY", str(place / "agnesfs"))
+    home = folder / "user"
+    home.mkdir()
+    home.chmod(0o755)
+    agnes = Agnesfs(home, user=users[0], capabilities=["sys_admin"])
+    try:
+        with agnes.mount(stack.url) as mount:
+            (pid,) = agnes.processes()
+            status = Path(f"/proc/{pid}/status").read_text()
+            assert f"Uid:\t{pwd.getpwnam(users[0]).pw_uid}\t" in status
+            assert "CapEff:\t0000000000200000" in status
+            orders = mount / "data/sales/orders.parquet"
+            assert as_user(users[0], lambda: count_rows(mount.path)) == 220
+            assert mount.status()["mount"]["reads"] == 0
+            assert as_user(users[1], lambda: size_of(orders)) == errno.EACCES
+            # their own shell, which has no capability, commands it
+            shell = Agnesfs.__new__(Agnesfs)
+            shell.__dict__.update(agnes.__dict__, capabilities=())
+            assert reading(Mount(shell, mount.path))["passthrough"]
+            Mount(shell, mount.path).umount()
+            assert agnes.mountpoints() == []
+        with agnes.mount(stack.url):
+            pass  # which unmounts with the capability and without the helper
+    finally:
+        left = agnes.clean_up()
+    assert not left
 
 
 def test_root_lets_others_read_with_allow_other(users, place, folder, stack, monkeypatch):

@@ -233,11 +233,13 @@ class Mount:
 
 
 class Agnesfs:
-    """folder: everything of this instance is below it. user: run as that user, by name."""
+    """folder: everything of this instance is below it. user: run as that user, by name, with no
+    capability but those named ("sys_admin")."""
 
-    def __init__(self, folder, user=None):
+    def __init__(self, folder, user=None, capabilities=()):
         self.folder = Path(folder).resolve()
         self.user = user
+        self.capabilities = capabilities
         self.home = self.folder / "home"
         self.cache_home = self.home / ".cache"
         self.state_home = self.home / ".local/state"
@@ -269,6 +271,12 @@ class Agnesfs:
             entry = pwd.getpwnam(self.user)
             identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
         command = [BINARY, *map(str, args)]
+        if self.capabilities:
+            kept = ",".join(f"+{name}" for name in self.capabilities)
+            command = ["setpriv", "--reuid", str(identity.pop("user")),
+                       "--regid", str(identity.pop("group")), "--clear-groups", "--no-new-privs",
+                       "--inh-caps", kept, "--ambient-caps", kept, "--bounding-set", f"-all,{kept}",
+                       "--", *command]
         return command, subprocess.Popen(
             command, env=self.env, cwd=self.home, stdin=subprocess.DEVNULL, text=True,
             errors="surrogateescape", stdout=subprocess.PIPE, stderr=subprocess.PIPE, **identity)

@@ -522,8 +522,9 @@ static void a_blob_that_ends_early_is_an_error_not_zeros(void **state)
     scoped_fd int fd = open_at(fixture, "data/q/short.parquet");
     char buffer[64];
 
-    assert_true(fd >= 0);
-    assert_int_equal(read(fd, buffer, sizeof(buffer)), -1);
+    /* Where the kernel would read it by itself, it is not even opened. */
+    if (fd >= 0)
+        assert_int_equal(read(fd, buffer, sizeof(buffer)), -1);
     assert_int_equal(errno, EIO);
 }
 
