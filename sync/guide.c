@@ -7,6 +7,8 @@
 
 #include "cache/scoped.h"
 #include "sync/guide_private.h"
+#include "sync/names.h"
+#include "sync/quote.h"
 
 static void guide_release(struct guide *guide)
 {
@@ -46,6 +48,17 @@ const char *guide_basename(const char *path)
     const char *slash = strrchr(path, '/');
 
     return slash ? slash + 1 : path;
+}
+
+void guide_put_alias(FILE *out, const char *path)
+{
+    const char *name = guide_basename(path);
+    char alias[NAME_SIZE + 16];
+
+    snprintf(alias, sizeof(alias), "%.*s", (int)(strrchr(name, '.') - name), name);
+    if (guide_is_taken(alias))
+        strcat(alias, " (chunks)");
+    quote_sql_name(out, alias);
 }
 
 enum guide_text { GUIDE_ROOT, GUIDE_GROUP, GUIDE_VIEWS };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* guide.h - what the folder says of itself to people and to agents.
  *
- *     README.md                 what is here and how to query it
+ *     README.md                 what is here, knowledge included, and how to query it
  *     data/<folder>/README.md   one package's tables, withheld ones with the reason; of the direct
  *                               tables only if any is listed
  *     .agnes/duckdb.sql         a view for every listed table

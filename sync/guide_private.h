@@ -29,5 +29,11 @@ int guide_write_sql(FILE *out, const struct guide *guide);
 /* How many rows of the group are listed. */
 size_t guide_listed(const struct guide *guide, size_t group);
 
+/* Does DuckDB itself have a schema or a database of that name? */
+bool guide_is_taken(const char *name);
+
+/* What a database is called when it is attached: the name of its file, without the end. Quoted. */
+void guide_put_alias(FILE *out, const char *path);
+
 /* The last segment of a path. */
 const char *guide_basename(const char *path);

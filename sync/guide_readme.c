@@ -38,6 +38,7 @@ static void put_notes(FILE *out, uint32_t flags)
         {TREE_ROW_POLICY, "an access policy decides which rows and columns you get"},
         {TREE_ROW_KEPT, "older content: the newer could not be had yet"},
         {TREE_ROW_UNVERIFIED, "the server gives no checksum"},
+        {TREE_ROW_STALE, "stale: its first lines say why"},
     };
     const char *separator = "";
 
@@ -243,6 +244,59 @@ static void put_domains(FILE *out, const struct guide *guide)
     put_more(out, count, GUIDE_LIST_MAX);
 }
 
+static bool is_knowledge(const struct guide *guide, size_t group)
+{
+    return guide->groups[group].section == TREE_KNOWLEDGE;
+}
+
+static void put_artifact(FILE *out, const struct tree_row *row)
+{
+    fputs("| ", out);
+    quote_markdown_path(out, row->path);
+    put_cell(out, *row->title ? row->title : row->name);
+    if (row->rows >= 0)
+        fprintf(out, " | %" PRId64, row->rows);
+    else
+        fputs(" |", out);
+    fprintf(out, " | %" PRIu64, row->size);
+    put_cell(out, row->updated);
+    put_notes(out, row->flags);
+    fputs(" |\n", out);
+}
+
+static void put_attach(FILE *out, const struct tree_row *row)
+{
+    fputs("\nA `.duckdb` file is a database of text chunks. With DuckDB, in this folder:\n\n"
+          "    ATTACH ",
+          out);
+    quote_sql_path(out, row->path, "");
+    fputs(" AS ", out);
+    guide_put_alias(out, row->path);
+    fputs(" (READ_ONLY);\n    SELECT filename, text FROM ", out);
+    guide_put_alias(out, row->path);
+    fputs(".chunks WHERE text ILIKE '%word%' LIMIT 5;\n", out);
+}
+
+static void put_knowledge(FILE *out, const struct guide *guide)
+{
+    const struct tree_row *database = NULL;
+
+    fputs("\n## Knowledge\n\n"
+          "What the server made of the organisation's documents: databases to search, and digests "
+          "to read.\nThe first lines of a digest say how old it is.\n\n"
+          "| file | about | chunks | bytes | updated | notes |\n|---|---|---:|---:|---|---|\n",
+          out);
+    for (size_t i = 0; i < guide->group_count; i++) {
+        if (!is_knowledge(guide, i))
+            continue;
+        put_rows(out, guide, i, false, put_artifact);
+        if (tree_group_form(&guide->groups[i]) == FORM_DATABASE)
+            database = find_example(guide, i, false);
+    }
+    if (database)
+        put_attach(out, database);
+}
+
 static void put_examples(FILE *out, const struct guide *guide)
 {
     for (unsigned parts = 0; parts < 2; parts++) {
@@ -266,6 +320,8 @@ void guide_write_root(FILE *out, const struct guide *guide)
         put_packages(out, guide);
     if (has_any(guide, is_domain))
         put_domains(out, guide);
+    if (has_any(guide, is_knowledge))
+        put_knowledge(out, guide);
     if (guide->group_count == 0)
         fputs("\nNothing is granted yet.\n", out);
     fputs(

@@ -87,15 +87,20 @@ static void put_name(FILE *out, const char *name, const char *word, unsigned num
 }
 
 /* "memory" is what DuckDB calls a database without a file. */
-static const char *schema_word(const char *folder)
+bool guide_is_taken(const char *name)
 {
     static const char *const taken[] = {"memory", "temp", "system", "information_schema",
                                         "pg_catalog"};
 
     for (size_t i = 0; i < sizeof(taken) / sizeof(*taken); i++)
-        if (strcasecmp(folder, taken[i]) == 0)
-            return " (package)";
-    return "";
+        if (strcasecmp(name, taken[i]) == 0)
+            return true;
+    return false;
+}
+
+static const char *schema_word(const char *folder)
+{
+    return guide_is_taken(folder) ? " (package)" : "";
 }
 
 static void put_path(FILE *out, const struct guide *guide, const struct tree_row *row)
@@ -158,6 +163,48 @@ static void put_head(FILE *out, const struct guide *guide)
           out);
 }
 
+/* No reader with patterns: the path as it is. In a comment, so it must stay on its line. */
+static void put_plain_path(FILE *out, const struct guide *guide, const struct tree_row *row)
+{
+    char path[2 * TREE_PATH_MAX];
+
+    snprintf(path, sizeof(path), "%s%s%s", guide->root ? guide->root : "", guide->root ? "/" : "",
+             row->path);
+    putc('\'', out);
+    for (char *part = path, *next = path; next; part = next) {
+        next = strchr(part, '\'');
+        if (next)
+            *next++ = '\0';
+        quote_line(out, part);
+        fputs(next ? "\'\'" : "\'", out);
+    }
+}
+
+/* Only as comments: a database opens for one DuckDB and not for an older one, and one that does not
+ * would end the script. */
+static void put_databases(FILE *out, const struct guide *guide)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < guide->group_count; i++) {
+        if (tree_group_form(&guide->groups[i]) != FORM_DATABASE)
+            continue;
+        for (size_t j = guide->first[i]; j < guide->first[i + 1]; j++) {
+            const struct tree_row *row = guide->rows[j];
+
+            if (!row->path || count == GUIDE_VIEWS_MAX)
+                continue;
+            if (count++ == 0)
+                fputs("\n-- Text chunks of documents, a database for each collection:\n", out);
+            fputs("-- ATTACH ", out);
+            put_plain_path(out, guide, row);
+            fputs(" AS ", out);
+            guide_put_alias(out, row->path);
+            fputs(" (READ_ONLY);\n", out);
+        }
+    }
+}
+
 int guide_write_sql(FILE *out, const struct guide *guide)
 {
     scoped_free struct view *views = NULL;
@@ -168,6 +215,7 @@ int guide_write_sql(FILE *out, const struct guide *guide)
         return r;
     put_head(out, guide);
     put_views(out, guide, views, count);
+    put_databases(out, guide);
     if (left > 0)
         fprintf(out, "\n-- %zu more tables are not in this list.\n", left);
     return 0;

@@ -16,6 +16,7 @@
 #define MANIFEST_DEPTH 32
 #define MANIFEST_ROWS 1000000
 #define MANIFEST_GROUPS 100000
+#define OTHER_GROUPS 3 /* direct tables, chunks, digests */
 
 /* The whole manifest is refused, and why. */
 #define reject(ret_error, ...)                                                                     \
@@ -150,22 +151,28 @@ static int read_flat(struct reading *reading)
 
 /* --- the whole --- */
 
+static bool can_read(enum tree_section section, const struct json *array)
+{
+    return section == TREE_KNOWLEDGE
+               ? manifest_can_read_knowledge(array)
+               : manifest_can_read(array, section == TREE_DIRECT ? "name" : "slug");
+}
+
 static int find_sections(struct reading *reading, const struct json *root)
 {
     struct manifest *manifest = reading->manifest;
     const struct json *flat = json_get(root, "tables");
-    bool typed = json_get(root, "knowledge_artifacts") != NULL;
+    bool typed = false;
 
     if (json_type(root) != JSON_OBJECT)
         return reject(reading->error, "the manifest is not an object");
     for (enum tree_section section = 0; section < TREE_SECTIONS; section++) {
         const struct json *array = json_get(root, tree_section_name(section));
-        const char *label_key = section == TREE_DIRECT ? "name" : "slug";
         enum json_type type = json_type(array);
 
         typed |= type != JSON_ABSENT;
         manifest->sections[section] = type == JSON_ABSENT || type == JSON_NULL ? SECTION_MISSING
-                                      : manifest_can_read(array, label_key)    ? SECTION_PRESENT
+                                      : can_read(section, array)               ? SECTION_PRESENT
                                                                                : SECTION_BROKEN;
         if (type == JSON_ARRAY) {
             reading->sections[section] = array;
@@ -188,7 +195,7 @@ static int make_room(struct reading *reading)
     struct manifest *manifest = reading->manifest;
     size_t packages = manifest->entries[TREE_PACKAGES];
     size_t domains = manifest->entries[TREE_MEMORY];
-    size_t rows = manifest->entries[TREE_DIRECT] + domains;
+    size_t rows = manifest->entries[TREE_DIRECT] + domains + manifest->entries[TREE_KNOWLEDGE];
 
     for (const struct json *package = json_first(reading->sections[TREE_PACKAGES]); package;
          package = json_next(package))
@@ -198,7 +205,7 @@ static int make_room(struct reading *reading)
     if (rows > MANIFEST_ROWS)
         return reject(reading->error, "the manifest lists more than %d tables", MANIFEST_ROWS);
     manifest->rows = calloc(rows + 1, sizeof(*manifest->rows));
-    manifest->groups = calloc(1 + packages + domains, sizeof(*manifest->groups));
+    manifest->groups = calloc(packages + domains + OTHER_GROUPS, sizeof(*manifest->groups));
     manifest->verdicts = calloc(rows + packages + 1, sizeof(*manifest->verdicts));
     return manifest->rows && manifest->groups && manifest->verdicts ? 0 : -ENOMEM;
 }
@@ -229,7 +236,7 @@ int manifest_parse(const char *text, size_t size, const struct source *source,
     if ((r = find_sections(&reading, root)) < 0 || (r = make_room(&reading)) < 0 ||
         (r = reading.flat ? read_flat(&reading) : read_direct(&reading)) < 0 ||
         (r = manifest_read_packages(&reading)) < 0 || (r = manifest_read_domains(&reading)) < 0 ||
-        (r = manifest_settle(manifest)) < 0)
+        (r = manifest_read_knowledge(&reading)) < 0 || (r = manifest_settle(manifest)) < 0)
         return r;
     *ret_manifest = take_ptr(manifest);
     return 0;

@@ -13,6 +13,8 @@
  * | a section missing, null, or not an array, or full   | hold the section: its rows stay       |
  * |   of entries of which none has a name               |                                       |
  * | [] where rows were                                  | the caller holds it (plan.h)          |
+ * | knowledge_artifacts missing or null, while none     | nothing: many servers have no such    |
+ * |   was listed                                        |   section (plan.h)                    |
  * | only "tables", an object (servers before packages)  | its tables, under data/_tables        |
  * | a row that is no object; a name, id or slug that    | drop the row, report an error; if it  |
  * |   is no string or can not be a name; reserved slug; |   was listed before, it keeps what it |
@@ -26,7 +28,10 @@
  * | one package twice                                   | its rows are put together             |
  * | query_mode remote or internal, server_only,         | withhold: no name, no error, reported |
  * |   never synced (no hash, size 0 or null)            |   with the reason                     |
- * | query_mode something we never heard of              | withhold, with that reason            |
+ * | query_mode, or kind of an artifact, something we    | withhold, with that reason            |
+ * |   never heard of                                    |                                       |
+ * | an artifact without kind                            | what its keys say: a corpus_id or a   |
+ * |                                                     |   slug; else chunks                   |
  * | no md5, but a size or nothing at all said           | accept, unverified                    |
  * | anything else                                       | accept; unknown keys are ignored      |
  *

@@ -4,6 +4,7 @@
  *     manifest.c          the document, its sections
  *     manifest_group.c    packages and domains
  *     manifest_row.c      one table or bundle
+ *     manifest_knowledge.c  chunks and digests
  *     manifest_content.c  its digests, sizes and parts
  *     manifest_settle.c   who gets a name that several claim; canonical order
  *     manifest_time.c     `updated` */
@@ -46,6 +47,13 @@ int row_read_table(struct row_reader *reader, const struct json *entry,
                    const struct tree_group *group, struct manifest_row *ret_row);
 int row_read_bundle(struct row_reader *reader, const struct json *entry,
                     const struct tree_group *group, struct manifest_row *ret_row);
+
+/* Where the row will be, below folder, from its name. -EBADMSG when that can not be a file. */
+int row_find_path(struct row_reader *reader, const char *folder, const char *suffix,
+                  struct manifest_row *row);
+
+/* Can the source have the row's bytes? -EBADMSG, with key as the name of the row's url. */
+int row_check_url(struct row_reader *reader, struct manifest_row *row, const char *key);
 
 /* The string that a row goes by: -EBADMSG unless it is there and says something. */
 int row_read_label(struct row_reader *reader, const struct json *entry, const char *key,
@@ -92,6 +100,7 @@ struct reading {
 
 int manifest_read_packages(struct reading *reading);
 int manifest_read_domains(struct reading *reading);
+int manifest_read_knowledge(struct reading *reading);
 
 /* The group's tables; what can not be believed becomes a verdict. */
 int manifest_read_tables(struct reading *reading, const struct json *tables, const char *array,
@@ -99,6 +108,7 @@ int manifest_read_tables(struct reading *reading, const struct json *tables, con
 
 /* An array that is empty, or has an entry with such a label. */
 bool manifest_can_read(const struct json *array, const char *label_key);
+bool manifest_can_read_knowledge(const struct json *array);
 
 /* A row that nobody can name is known by its place. NULL without memory. */
 const char *manifest_label_or_place(struct reading *reading, const struct json *entry,

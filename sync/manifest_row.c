@@ -110,7 +110,7 @@ int row_read_label(struct row_reader *reader, const struct json *entry, const ch
 }
 
 /* The source is asked where it would fetch the row: that is the check that matters. */
-static int check_url(struct row_reader *reader, struct manifest_row *row, const char *key)
+int row_check_url(struct row_reader *reader, struct manifest_row *row, const char *key)
 {
     scoped_free char **urls = NULL;
     int r;
@@ -178,21 +178,32 @@ static int read_facts(struct row_reader *reader, const struct json *entry, struc
     return 0;
 }
 
-/* NULL in row.path and an error when the label can not be a name. */
-static int find_path(struct row_reader *reader, const struct tree_group *group, bool folder,
-                     struct manifest_row *row)
+int row_find_path(struct row_reader *reader, const char *folder, const char *suffix,
+                  struct manifest_row *row)
 {
     char name[NAME_SIZE];
-    int r = name_from_label(row->row.name, folder ? "" : ".parquet", name);
+    int r = name_from_label(row->row.name, suffix, name);
 
     if (r == -ENAMETOOLONG)
         return row_drop(reader, "name is too long for a file");
     if (r < 0)
         return row_drop(reader, "name has no letter or digit that a file name may have");
-    if (folder && !strcmp(name, NAME_README))
-        return row_drop(reader, "name is reserved");
-    row->row.path = row_format(reader->arena, "data/%s/%s", group->folder, name);
+    row->row.path = row_format(reader->arena, "%s/%s", folder, name);
     return row->row.path ? 0 : -ENOMEM;
+}
+
+/* NULL in row.path and an error when the label can not be a name. */
+static int find_table_path(struct row_reader *reader, const struct tree_group *group, bool parts,
+                           struct manifest_row *row)
+{
+    const char *folder = row_format(reader->arena, "%s/%s", tree_section(group->section)->folder,
+                                    group->folder);
+    int r = folder ? row_find_path(reader, folder, parts ? "" : ".parquet", row) : -ENOMEM;
+
+    if (r < 0 || !parts || strcmp(strrchr(row->row.path, '/') + 1, NAME_README) != 0)
+        return r;
+    row->row.path = NULL;
+    return row_drop(reader, "name is reserved");
 }
 
 static int read_name(struct row_reader *reader, const struct json *entry, const char **ret_name)
@@ -223,7 +234,7 @@ int row_read_table(struct row_reader *reader, const struct json *entry,
         (r = read_facts(reader, entry, ret_row)) < 0 ||
         (r = read_withheld(reader, entry, ret_row)) < 0)
         return r;
-    named = find_path(reader, group, has_parts, ret_row);
+    named = find_table_path(reader, group, has_parts, ret_row);
     if (named == -ENOMEM || (named < 0 && !ret_row->row.withheld))
         return named;
     if (ret_row->row.withheld) {
@@ -235,7 +246,7 @@ int row_read_table(struct row_reader *reader, const struct json *entry,
     if ((r = row_read_text(reader, entry, "parquet_url", &ret_row->row.url)) < 0 ||
         (r = row_read_content(reader, entry, ret_row)) < 0 || ret_row->row.withheld)
         return r;
-    return check_url(reader, ret_row, "parquet_url");
+    return row_check_url(reader, ret_row, "parquet_url");
 }
 
 /* --- bundles --- */
@@ -295,5 +306,5 @@ int row_read_bundle(struct row_reader *reader, const struct json *entry,
         (r = bundle_token(reader, group, &ret_row->row)) < 0)
         return r;
     ret_row->row.size = 0; /* only the bytes tell */
-    return check_url(reader, ret_row, "bundle_url");
+    return row_check_url(reader, ret_row, "bundle_url");
 }

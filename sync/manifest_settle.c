@@ -57,6 +57,7 @@ static int by_label(const void *a, const void *b, void *manifest)
     r = r ? r : strcmp(one->row.token, other->row.token);
     r = r ? r : strcmp(one->row.url, other->row.url);
     r = r ? r : strcmp(one->row.updated, other->row.updated);
+    r = r ? r : compare_text(one->row.title, other->row.title);
     r = r ? r : compare_text(one->row.withheld, other->row.withheld);
     return r ? r : compare_text(one->row.path, other->row.path);
 }

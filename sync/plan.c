@@ -139,12 +139,15 @@ static void find_held(struct plan *plan)
             listed[tree_group(last, row->group)->section] = true;
     }
     for (enum tree_section section = 0; section < TREE_SECTIONS; section++) {
-        bool present = manifest_section(manifest, section) == SECTION_PRESENT;
+        enum section_state state = manifest_section(manifest, section);
+        bool present = state == SECTION_PRESENT;
+        bool nothing = tree_section(section)->is_optional && state == SECTION_MISSING &&
+                       !listed[section]; /* it never had one */
         bool empty = present && manifest_section_entries(manifest, section) == 0;
 
         plan->suddenly_empty[section] = empty && listed[section];
-        plan->held[section] = !present || (plan->suddenly_empty[section] &&
-                                           !plan->inputs.empty_confirmed[section]);
+        plan->held[section] = (!present && !nothing) || (plan->suddenly_empty[section] &&
+                                                         !plan->inputs.empty_confirmed[section]);
     }
 }
 

@@ -19,7 +19,8 @@
  * label): another table that had the name before was withdrawn.
  *
  * Held: a section that is missing or broken keeps all rows of the last tree. So does a section that
- * is suddenly empty, unless the caller says that the emptiness was confirmed. A dropped row that
+ * is suddenly empty (of one that a server need not have, missing is no reason to hold while no row of
+ * it is listed), unless the caller says that the emptiness was confirmed. A dropped row that
  * was listed before keeps what it had (TREE_ROW_KEPT), as does a whole package that could not be
  * read, unless the manifest has a good row of that label or gives the path or folder to another.
  *

@@ -72,6 +72,7 @@ void report_absorb(struct report *report, const struct report *earlier);
  *                    "errors": [{"name", "error"}], "skipped_rows": [{"name", "reason"}]},
  *  "data_packages": ... the same, lines with "package",
  *  "memory_domains": ... the same, lines with "slug" for "name",
+ *  "knowledge_artifacts": ... the same, lines with "kind" ("chunks", "digest"),
  *  "invariant_violations": [], "generation", "changed", "dry_run", "requests", "duration_ms",
  *  "error": null or why the refresh failed as a whole} */
 int report_json(const struct report *report, struct json **ret_json);

@@ -344,22 +344,31 @@ static bool is_downloadable(const char *label)
     return size > 0 && size <= 128 && label[size] == '\0' && label[0] != '.' && label[0] != '-';
 }
 
-static int add_download(const struct source *source, const char *label, const char *part,
-                        struct url_list *list)
+static int add_route(const struct source *source, const char *route, const char *label,
+                     const char *end, const char *part, struct url_list *list)
 {
     scoped_free char *escaped = NULL;
     scoped_free char *stem = NULL;
-    char *url = NULL;
-    char *full = NULL;
+    char *url = NULL, *full = NULL;
     int r = fetch_url_escape(label, false, &escaped);
 
     if (r == 0)
-        r = print_to(&stem, source->base, "/api/data/", escaped);
+        r = print_to(&stem, source->base, route, escaped);
     if (r == 0)
-        r = print_to(&url, stem, "/download", "");
+        r = print_to(&url, stem, end, "");
     if (r == 0)
         r = add_part(source, url, part, &full);
     return r ? r : url_list_add(list, source, full);
+}
+
+/* An address that lies at another origin, even where another one would be asked. */
+static bool is_foreign(const struct source *source, const char *url)
+{
+    struct url_list alone = {.count = 0};
+    bool foreign = has_scheme(url) && add_own(source, url, NULL, &alone) == -EACCES;
+
+    url_list_release(&alone);
+    return foreign;
 }
 
 /* The server says "/api/memory/bundle?domain=R&D notes": the slug as it is, not encoded. Encoding
@@ -369,26 +378,29 @@ static int add_bundle(const struct source *source, const struct tree_row *row,
 {
     const char *found = strstr(row->url, "domain=");
     const char *slug = found ? found + strlen("domain=") : row->name;
-    scoped_free char *escaped = NULL;
-    char *url = NULL;
     int r;
 
-    if (has_scheme(row->url) && (!found || strstr(row->url, "://") < found)) {
-        struct url_list alone = {.count = 0};
-
-        r = add_own(source, row->url, NULL, &alone);
-        url_list_release(&alone);
-        if (r == -EACCES)
-            return r;
-    }
-    r = fetch_url_escape(slug, false, &escaped);
-    if (r == 0)
-        r = print_to(&url, source->base, "/api/memory/bundle?domain=", escaped);
-    if (r == 0)
-        r = url_list_add(list, source, url);
+    if (is_foreign(source, row->url) && (!found || strstr(row->url, "://") < found))
+        return -EACCES;
+    r = add_route(source, "/api/memory/bundle?domain=", slug, "", NULL, list);
     if (r == 0 && found && strchr(slug, '%'))
         add_own(source, row->url, NULL, list);
     return r;
+}
+
+/* The server puts the id into its url as it is: one of other characters is better derived. */
+static int add_artifact(const struct source *source, const struct tree_row *row, bool digest,
+                        struct url_list *list)
+{
+    const char *route = digest ? "/api/knowledge/digests/" : "/api/knowledge/artifacts/";
+    const char *id = row->table_id;
+    int r = is_foreign(source, row->url) ? -EACCES : 0;
+
+    if (r == 0 && row->url[0] && (!id[0] || is_downloadable(id)))
+        r = add_own(source, row->url, NULL, list);
+    if (r < 0 || !id[0])
+        return r;
+    return add_route(source, route, id, digest ? "/content" : "/download", NULL, list);
 }
 
 static int collect_urls(const struct source *source, const struct tree_row *row,
@@ -400,15 +412,17 @@ static int collect_urls(const struct source *source, const struct tree_row *row,
         return row->url[0] ? add_own(source, row->url, part, list) : -EINVAL;
     if (form == FORM_BUNDLE)
         return add_bundle(source, row, list);
+    if (form == FORM_DATABASE || form == FORM_DIGEST)
+        return add_artifact(source, row, form == FORM_DIGEST, list);
 
     bool by_id = is_downloadable(row->table_id), by_name = is_downloadable(row->name);
 
     if (row->url[0])
         r = add_own(source, row->url, part, list);
     if (r == 0 && row->table_id[0] && (by_id || !by_name))
-        r = add_download(source, row->table_id, part, list);
+        r = add_route(source, "/api/data/", row->table_id, "/download", part, list);
     if (r == 0 && row->name[0] && (by_name || !by_id))
-        r = add_download(source, row->name, part, list);
+        r = add_route(source, "/api/data/", row->name, "/download", part, list);
     return r;
 }
 

@@ -43,7 +43,8 @@ const char *source_host(const struct source *source);   /* "agnes.example.com", 
 const char *source_manifest_url(const struct source *source);
 
 /* Where the bytes of one file of a row can be had, best first: the row's own url, else by id, else
- * by name (contract section 2: which of the two a server wants can not be known beforehand).
+ * by name (contract section 2: which of the two a server wants can not be known beforehand); of
+ * knowledge by its id alone.
  * part: the part's path below the row, NULL for a row that is one file. The result is a
  * NULL-terminated array of one allocation; free() it. */
 int source_urls(const struct source *source, const struct tree_row *row, enum tree_form form,

@@ -13,10 +13,11 @@
  *     "empty_folders": [path],
  *     "direct_tables": {name: row}, "data_packages": {slug: {name: row}},
  *     "memory_domains": {slug: row},     row with "name" where that is not the slug
+ *     "knowledge_artifacts": {kind: {name: row}},    older files have none
  *     "checksum": "xxh3-<32 hex>"        XXH3-128 of the text with zeros in this place
  *
- *     row: {"table_id", "md5", "token", "url", "updated", "query_mode", "rows", "size", "withheld",
- *           "partitioned", "unverified", "kept", "access_policy", "path",
+ *     row: {"title", "table_id", "md5", "token", "url", "updated", "query_mode", "rows", "size", "withheld",
+ *           "partitioned", "unverified", "kept", "access_policy", "stale", "path",
  *           "files": [{"part", "key", "shared_path", "mtime_ns": "<decimal>"}]}
  *
  * The checksum comes last, so that a torn, truncated or hand-edited file is noticed. What can not

@@ -251,6 +251,8 @@ static int read_sections(struct reading *reading, const struct json *root)
         const struct tree_section_facts *facts = tree_section(section);
         const struct json *container;
 
+        if (facts->is_optional && !json_get(root, facts->name))
+            continue; /* written before there was such a section */
         r = get_container(reading, root, facts->name, JSON_OBJECT, &container);
         if (r == 0 && !facts->group_key)
             r = read_rows(reading, container, section, NULL);

@@ -14,6 +14,7 @@ struct state_field {
 };
 
 static const struct state_field state_fields[] = {
+    {"title", offsetof(struct tree_row, title)},
     {"table_id", offsetof(struct tree_row, table_id)},
     {"md5", offsetof(struct tree_row, md5)},
     {"token", offsetof(struct tree_row, token)},
@@ -31,10 +32,9 @@ struct state_flag {
 };
 
 static const struct state_flag state_flags[] = {
-    {"partitioned", TREE_ROW_PARTS},
-    {"unverified", TREE_ROW_UNVERIFIED},
-    {"kept", TREE_ROW_KEPT},
-    {"access_policy", TREE_ROW_POLICY},
+    {"partitioned", TREE_ROW_PARTS}, {"unverified", TREE_ROW_UNVERIFIED},
+    {"kept", TREE_ROW_KEPT},         {"access_policy", TREE_ROW_POLICY},
+    {"stale", TREE_ROW_STALE},
 };
 
 #define STATE_FLAGS (sizeof(state_flags) / sizeof(*state_flags))

@@ -73,7 +73,8 @@ struct want {
     uint64_t limit;      /* bytes at most; for a known key its size counts */
     bool exact;          /* with BLOB_NONE: it must be exactly limit bytes */
     enum tree_form form; /* what the bytes must look like. Without any md5 a parquet file must have
-                            its PAR1 marks at both ends */
+                            its PAR1 marks at both ends, a database its mark. Of a digest the key is
+                            that of its page, limit and md5 do not count */
     uint64_t offset;     /* with size > 0: these bytes are enough, unverified, of a known key */
     uint64_t size;       /* 0: the blob, verified */
     bool rest;           /* afterwards, without haste: all of it */

@@ -56,6 +56,8 @@ static bool type_fits(const struct answer_rules *rules, const char *type)
         return false;
     if (rules->document)
         return !rules->json || !rules->server || strcmp(type, "application/json") == 0;
+    if (rules->form == FORM_DIGEST)
+        return !rules->server || strcmp(type, "application/json") == 0;
     if (rules->form != FORM_BUNDLE || strcmp(type, "text/markdown") == 0)
         return true;
     return !rules->server && (type[0] == '\0' || strcmp(type, "text/plain") == 0 ||
@@ -132,9 +134,9 @@ void answer_judge(const struct answer_rules *rules, const struct fetch_head *hea
     else if (!type_fits(rules, head->type))
         say(ret_verdict, ATTEMPT_REFUSED, -EPROTO, "the server sent %s, not %s",
             head->type[0] ? head->type : "something without a type",
-            rules->form == FORM_BUNDLE ? "text/markdown"
-            : rules->document          ? "JSON"
-                                       : "data");
+            rules->form == FORM_BUNDLE                      ? "text/markdown"
+            : rules->document || rules->form == FORM_DIGEST ? "JSON"
+                                                            : "data");
     else if (head->status == 206)
         judge_range(rules, head, ret_verdict);
     else if (!is_other(rules, head, ret_verdict))

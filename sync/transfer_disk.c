@@ -51,8 +51,7 @@ static int begin_sink(struct store *store, struct sink *sink)
 {
     if (sink->key.kind != BLOB_NONE)
         return begin_partial(store, sink);
-    sink->utf8_left = 0;
-    sink->begun = false;
+    sink_reset(sink);
     return writer_begin(store, sink->name, sink->cap, &sink->writer);
 }
 
@@ -60,12 +59,12 @@ static void perform_open(struct transfers *transfers, struct disk_op *op)
 {
     struct sink *sink = op->sink;
 
-    op->resident = find_resident(transfers->conf.store, &sink->key) == 0;
-    op->key = sink->key;
+    op->key = sink->promised.kind != BLOB_NONE ? sink->promised : sink->key;
+    op->resident = find_resident(transfers->conf.store, &op->key) == 0;
     if (!op->resident)
         op->error = begin_sink(transfers->conf.store, sink);
     if (op->resident || op->error < 0) {
-        free(sink);
+        sink_free(sink);
         return;
     }
     if (sink->partial)
@@ -79,11 +78,8 @@ static void perform_write(struct disk_op *op)
 
     if (r == 0 && sink->partial)
         r = partial_write(sink->partial, op->offset, op->bytes, op->bytes_size);
-    else if (r == 0 && sink->form == FORM_BUNDLE &&
-             !sink_takes_text(sink, op->bytes, op->bytes_size))
-        r = -EPROTO;
     else if (r == 0)
-        r = writer_write(sink->writer, op->bytes, op->bytes_size);
+        r = sink_take(sink, op->bytes, op->bytes_size);
     if (r < 0)
         sink_fail(sink, r);
     atomic_fetch_add(&sink->written, 1);
@@ -123,31 +119,26 @@ static void perform_restart(struct transfers *transfers, struct disk_op *op)
 }
 
 /* What the bytes must be: a key, or, where none was promised, what they turn out to be. */
-static int sink_expects(struct sink *sink, struct blob_key *ret_key, bool *ret_any)
+static int sink_expects(const struct sink *sink, struct blob_key *ret_key, bool *ret_any)
 {
-    uint8_t head[4];
-    uint8_t tail[4];
-
     *ret_any = false;
     if (sink->exact && writer_size(sink->writer) != sink->cap)
         return -EBADMSG;
     if (sink->md5[0])
         return blob_key_from_md5(sink->md5, writer_size(sink->writer), ret_key);
-    *ret_any = true;
-    if (sink->form == FORM_BUNDLE)
-        return sink->utf8_left == 0 ? 0 : -EPROTO;
-    if (!writer_edges(sink->writer, head, tail) || memcmp(head, "PAR1", 4) != 0 ||
-        memcmp(tail, "PAR1", 4) != 0)
-        return -EBADMSG;
-    return 0;
+    *ret_any = sink->promised.kind == BLOB_NONE;
+    *ret_key = sink->promised;
+    return sink_looks_right(sink);
 }
 
 static int commit_writer(struct sink *sink, struct blob_key *ret_key)
 {
     struct blob_key expected;
     bool any = false;
-    int r = sink_expects(sink, &expected, &any);
+    int r = sink_finish(sink);
 
+    if (r == 0)
+        r = sink_expects(sink, &expected, &any);
     if (r == 0)
         return writer_commit(take_ptr(sink->writer), any ? NULL : &expected, ret_key);
     writer_abort(take_ptr(sink->writer));
@@ -167,7 +158,7 @@ static void perform_commit(struct transfers *transfers, struct disk_op *op)
     if (op->error != 0)
         return;
     partial_put(sink->partial);
-    free(sink);
+    sink_free(sink);
 }
 
 static void perform_close(struct transfers *transfers, struct disk_op *op)
@@ -180,7 +171,7 @@ static void perform_close(struct transfers *transfers, struct disk_op *op)
         partial_put(atomic_exchange(&sink->partial, NULL));
     }
     give_up(transfers, sink);
-    free(sink);
+    sink_free(sink);
 }
 
 static void perform(struct transfers *transfers, struct disk_op *op)

@@ -69,6 +69,7 @@ static int job_new_sink(struct job *job)
     memcpy(sink->name, job->name, sizeof(sink->name));
     memcpy(sink->md5, job->md5, sizeof(sink->md5));
     sink->key = job->key;
+    sink->promised = job->promised;
     sink->cap = job->limit;
     sink->exact = job->exact;
     sink->form = job->form;
@@ -233,18 +234,32 @@ static void job_came(struct job *job)
     }
 }
 
+static void job_say_other_bytes(struct job *job)
+{
+    bool promised = job->key.kind != BLOB_NONE || job->promised.kind != BLOB_NONE || job->md5[0];
+
+    if (promised)
+        snprintf(job->message, sizeof(job->message),
+                 "the bytes are not those that the manifest promises");
+    else
+        snprintf(job->message, sizeof(job->message), "the bytes are no %s file%s",
+                 job->form == FORM_DATABASE ? "DuckDB" : "parquet",
+                 job->exact ? " of the length that the manifest says" : "");
+}
+
 /* The sink's own complaint is better than what the network made of it. */
 static void job_blame_disk(struct job *job, int error)
 {
     switch (error) {
     case -EBADMSG:
-        job_say(job, ATTEMPT_CORRUPT, error,
-                job->key.kind != BLOB_NONE || job->md5[0]
-                    ? "the bytes are not those that the manifest promises"
-                : job->exact ? "the bytes are no parquet file of the length that the manifest says"
-                             : "the bytes are no parquet file");
+        job_say(job, ATTEMPT_CORRUPT, error, "");
+        job_say_other_bytes(job);
         break;
-    case -EPROTO: job_say(job, ATTEMPT_REFUSED, error, "the bundle is no markdown text"); break;
+    case -EPROTO:
+        job_say(job, ATTEMPT_REFUSED, error,
+                job->form == FORM_DIGEST ? "the digest makes no sense"
+                                         : "the bundle is no markdown text");
+        break;
     case -ENOSPC: job_say(job, ATTEMPT_LOCAL, error, "no space left for the cache"); break;
     default:
         job_say(job, ATTEMPT_LOCAL, error, "");
@@ -310,6 +325,7 @@ static void job_opened(struct job *job)
     if (job->op.resident || job->op.error < 0)
         job->sink = NULL;
     if (job->op.resident) {
+        job->key = job->op.key;
         job_end(job, 0);
     } else if (job->op.error < 0) {
         job_blame_disk(job, job->op.error);

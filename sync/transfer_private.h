@@ -12,6 +12,7 @@
  *     transfer_answer.c  what an answer's head must look like (pure)
  *     transfer_memory.c  the token, and what failed lately
  *     transfer_disk.c    the disk thread: writing, hashing, committing
+ *     transfer_sink.c    what the bytes have to look like, and what is made of them
  *     transfer_text.c    is a bundle text?
  *
  * Who owns what. Jobs and strands belong to the network thread, a sink to the disk thread. They meet
@@ -61,7 +62,8 @@ enum disk_kind {
 /* What bytes go to: a partial, or, where only they tell their key, a writer. */
 struct sink {
     char name[JOB_NAME_SIZE];
-    struct blob_key key; /* BLOB_NONE: named by its bytes */
+    struct blob_key key;      /* BLOB_NONE: named by its bytes */
+    struct blob_key promised; /* what is made of the bytes must be this; BLOB_NONE: it may be new */
     char md5[33];
     uint64_t cap;
     bool exact; /* cap is the size */
@@ -71,7 +73,10 @@ struct sink {
     unsigned utf8_left; /* continuation bytes that must follow */
     unsigned utf8_low;  /* least value of the next one */
     unsigned utf8_high;
-    bool begun;               /* something other than white space came */
+    bool begun;         /* something other than white space came */
+    unsigned mark_seen; /* bytes of a database's mark */
+    char *gathered;     /* of a digest */
+    size_t gathered_size;
     _Atomic int error;        /* the first one */
     _Atomic unsigned written; /* how many pieces, ever */
 };
@@ -97,6 +102,16 @@ void *disk_main(void *transfers);
 
 /* transfer_text.c: is it text? False: it is not. */
 bool sink_takes_text(struct sink *sink, const unsigned char *bytes, size_t size);
+
+/* transfer_sink.c, for a sink with a writer: bytes in; then, when all came, what is made of them; is
+ * it what it should be, as far as one can see? -EPROTO, -EBADMSG, or the writer's. */
+int sink_take(struct sink *sink, const void *bytes, size_t size);
+int sink_finish(struct sink *sink);
+int sink_looks_right(const struct sink *sink);
+
+/* Forgets the bytes. */
+void sink_reset(struct sink *sink);
+void sink_free(struct sink *sink);
 
 /* --- jobs: the network thread's alone --- */
 
@@ -157,7 +172,8 @@ struct job {
     struct job *next;
     struct transfers *transfers;
     char name[JOB_NAME_SIZE]; /* of the flight; "" for a document */
-    struct blob_key key;
+    struct blob_key key;      /* of the bytes that come */
+    struct blob_key promised; /* of what is made of them, where that is something else */
     char md5[33];
     uint64_t limit;
     bool exact;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cache/scoped.h"
+#include "sync/digest_page.h"
 #include "sync/transfer_private.h"
 
 /* One allocation: pointers, then their text. */
@@ -38,9 +39,11 @@ static int name_job(struct job *job)
     scoped_free char *identity = NULL;
     struct blob_key hash;
 
-    if (job->key.kind != BLOB_NONE) {
-        blob_key_format(&job->key, text);
-        snprintf(job->name, sizeof(job->name), "%s", text);
+    if (job->key.kind != BLOB_NONE || job->promised.kind != BLOB_NONE) {
+        bool made = job->key.kind == BLOB_NONE; /* a draft, which may not be called as a blob is */
+
+        blob_key_format(made ? &job->promised : &job->key, text);
+        snprintf(job->name, sizeof(job->name), "%s%s", made ? "page-" : "", text);
         return 0;
     }
     if (asprintf(&identity, "%s\n%s", job->urls[0], job->md5) < 0) {
@@ -115,11 +118,16 @@ int transfers_want(struct transfers *transfers, const struct want *want, want_do
     job->limit = want->limit;
     job->exact = want->exact;
     job->form = want->form;
-    job->rest = want->rest && want->key.kind != BLOB_NONE;
+    if (want->form == FORM_DIGEST) {
+        job->promised = want->key;
+        job->key = (struct blob_key){.kind = BLOB_NONE};
+        job->limit = DIGEST_DOCUMENT_MAX;
+    }
+    job->rest = want->rest && job->key.kind != BLOB_NONE;
     job->no_ranges = tree_form_is_text(want->form);
     job->waiters->priority = want->priority;
     job->waiters->offset = want->size > 0 ? want->offset : 0;
-    job->waiters->size = want->key.kind != BLOB_NONE ? want->size : 0;
+    job->waiters->size = job->key.kind != BLOB_NONE ? want->size : 0;
     if (want->key.kind == BLOB_NONE && want->md5)
         snprintf(job->md5, sizeof(job->md5), "%s", want->md5);
     if (name_job(job) < 0) {

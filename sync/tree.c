@@ -27,6 +27,11 @@ const struct tree_section_facts *tree_section(enum tree_section section)
                          .name_key = "slug",
                          .stack_type = "memory_domain",
                          .is_alone = true},
+        [TREE_KNOWLEDGE] = {.name = "knowledge_artifacts",
+                            .folder = "knowledge",
+                            .group_key = "kind",
+                            .name_key = "name",
+                            .is_optional = true},
     };
 
     return &all[section];
@@ -34,6 +39,8 @@ const struct tree_section_facts *tree_section(enum tree_section section)
 
 enum tree_form tree_group_form(const struct tree_group *group)
 {
+    if (group->section == TREE_KNOWLEDGE)
+        return strcmp(group->slug, TREE_KIND_DIGEST) == 0 ? FORM_DIGEST : FORM_DATABASE;
     return group->section == TREE_MEMORY ? FORM_BUNDLE : FORM_PARQUET;
 }
 

@@ -34,9 +34,10 @@ struct tree;
 struct tree_builder;
 
 enum tree_section {
-    TREE_DIRECT,   /* tables granted outside any package */
-    TREE_PACKAGES, /* tables of data packages */
-    TREE_MEMORY,   /* corporate-memory bundles */
+    TREE_DIRECT,    /* tables granted outside any package */
+    TREE_PACKAGES,  /* tables of data packages */
+    TREE_MEMORY,    /* corporate-memory bundles */
+    TREE_KNOWLEDGE, /* databases of text chunks, and digests */
     TREE_SECTIONS,
 };
 
@@ -50,6 +51,7 @@ struct tree_section_facts {
     bool has_tables;        /* its rows are tables */
     bool is_lasting;        /* its groups are listed, as folders, even without a row */
     bool is_alone;          /* each of its rows is a group of its own */
+    bool is_optional;       /* there are servers that have no such section */
 };
 
 const struct tree_section_facts *tree_section(enum tree_section section);
@@ -62,21 +64,29 @@ static inline const char *tree_section_name(enum tree_section section)
 /* What the bytes of a row are: where they are asked for, and what they have to look like. */
 enum tree_form {
     FORM_PARQUET,
-    FORM_BUNDLE, /* Markdown, as it comes */
+    FORM_BUNDLE,   /* Markdown, as it comes */
+    FORM_DATABASE, /* a DuckDB file */
+    FORM_DIGEST,   /* comes as JSON, is kept as the Markdown page made of it (digest_page.h) */
 };
 
 /* Its md5 is a token of change and not of the bytes, which only tell themselves what they are. They
  * are small, and may come compressed. */
 static inline bool tree_form_is_text(enum tree_form form)
 {
-    return form != FORM_PARQUET;
+    return form == FORM_BUNDLE || form == FORM_DIGEST;
 }
 
-/* What holds rows together: a data package, the direct tables, one memory domain. */
+/* The groups of TREE_KNOWLEDGE: the manifest's words for its two kinds. */
+#define TREE_KIND_CHUNKS "chunks"
+#define TREE_KIND_DIGEST "digest"
+
+/* What holds rows together: a data package, the direct tables, one memory domain, one kind of
+ * knowledge. */
 struct tree_group {
     enum tree_section section;
     const char *slug;        /* as the server says it */
-    const char *folder;      /* as a name in the tree: "sales", "_direct", "finance" */
+    const char *folder;      /* as a name in the tree: "sales", "_direct", "finance"; of knowledge,
+                              * which has one folder for all, the kind */
     const char *name;        /* for people; may be "" */
     const char *description; /* may be "" */
 };
@@ -88,12 +98,14 @@ enum tree_row_flags {
     TREE_ROW_UNVERIFIED = 2, /* the manifest gives no md5: size and PAR1 marks are all we know */
     TREE_ROW_KEPT = 4,       /* shows older content: the newer could not be had yet */
     TREE_ROW_POLICY = 8,     /* an access policy decides which rows and columns it has for us */
+    TREE_ROW_STALE = 16,     /* a digest that could not be made anew since its sources changed */
 };
 
 struct tree_row {
     uint32_t group;         /* index into the tree's groups */
     uint32_t flags;         /* enum tree_row_flags */
     const char *name;       /* as the server says it */
+    const char *title;      /* for people, of knowledge artifacts; "" otherwise */
     const char *path;       /* where in the tree; NULL when withheld */
     const char *table_id;   /* the server's id; "" if it gave none */
     const char *token;      /* what the manifest says of the content; unequal means refetch */
@@ -102,7 +114,7 @@ struct tree_row {
     const char *updated;    /* as the manifest gives it; "" if none */
     const char *query_mode; /* "local", "remote"...; "" for bundles */
     const char *withheld;   /* why it is not for local use; NULL when listed */
-    int64_t rows;           /* -1 when unknown */
+    int64_t rows;           /* of a database its chunks; -1 when unknown */
     uint64_t size;          /* bytes of all its files */
 };
 

@@ -117,6 +117,7 @@ int tree_builder_add_row(struct tree_builder *builder, const struct tree_row *ro
     tree->rows = rows;
     last = tree->row_count ? &rows[tree->row_count - 1] : &none;
     if (!keep(builder, &copy.name, row->name, NULL) ||
+        !keep(builder, &copy.title, row->title, copy.name) ||
         !keep(builder, &copy.table_id, row->table_id, copy.name) ||
         !keep(builder, &copy.md5, row->md5, NULL) ||
         !keep(builder, &copy.token, row->token, copy.md5) ||

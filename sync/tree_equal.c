@@ -56,6 +56,7 @@ static int compare_rows(const void *left, const void *right)
     int order = compare_groups(x->group, y->group);
 
     order = order ? order : strcmp(a->name, b->name);
+    order = order ? order : strcmp(a->title, b->title);
     order = order ? order : compare_strings(a->path, b->path);
     order = order ? order : strcmp(a->table_id, b->table_id);
     order = order ? order : strcmp(a->token, b->token);

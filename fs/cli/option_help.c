@@ -62,7 +62,7 @@ void options_print_help(const struct verb *verb, FILE *file)
 void options_print_main_help(FILE *file)
 {
     fputs("usage: agnesfs VERB [ARGUMENTS]\n"
-          "Shows an Agnes stack (data packages and corporate memory) as a folder.\n\n",
+          "Shows an Agnes stack (data packages, memory, knowledge) as a folder.\n\n",
           file);
     for (const struct verb *verb = verb_table(); verb->name; verb++)
         print_entry(file, verb->name, verb->summary, NULL);

@@ -35,6 +35,13 @@ static void print_line(const char *title, const struct report_line *line, FILE *
     fputc('\n', file);
 }
 
+/* A section that many servers do not have is not worth a line of zeros. */
+static bool has_any(const struct report_section *section)
+{
+    return section->held || section->added + section->updated + section->removed +
+                                section->unchanged + section->skipped + section->bytes;
+}
+
 /* Zeros alone leave people guessing what is broken. */
 static bool is_nothing(const struct report *report)
 {
@@ -51,10 +58,15 @@ static bool is_nothing(const struct report *report)
 void report_print(const struct report *report, bool verbose, FILE *file)
 {
     static const char *const titles[TREE_SECTIONS] = {
-        [TREE_DIRECT] = "tables", [TREE_PACKAGES] = "packages", [TREE_MEMORY] = "memory"};
+        [TREE_DIRECT] = "tables",
+        [TREE_PACKAGES] = "packages",
+        [TREE_MEMORY] = "memory",
+        [TREE_KNOWLEDGE] = "knowledge",
+    };
 
-    for (unsigned section = 0; section < TREE_SECTIONS; section++)
-        print_section(titles[section], &report->sections[section], file);
+    for (enum tree_section section = 0; section < TREE_SECTIONS; section++)
+        if (!tree_section(section)->is_optional || has_any(&report->sections[section]))
+            print_section(titles[section], &report->sections[section], file);
     if (is_nothing(report))
         fputs(
             "nothing is listed for you: ask for a grant, or see `agnesfs stack list` for what you\n"

@@ -27,8 +27,10 @@ void stack_count(const struct tree *tree, struct stack_counts *ret_counts)
         counts.sections[section].bytes += row->size;
         if (tree_section(section)->has_tables)
             counts.tables++;
-        else
+        else if (section == TREE_MEMORY)
             counts.domains++;
+        else
+            counts.artifacts++;
     }
     counts.bytes = tree ? tree_bytes(tree) : 0;
     *ret_counts = counts;
@@ -99,6 +101,7 @@ static int add_contents(struct json *root, const struct status_facts *facts)
 
     r |= json_add_u64(root, "packages", counts.packages);
     r |= json_add_u64(root, "domains", counts.domains);
+    r |= json_add_u64(root, "artifacts", counts.artifacts);
     r |= json_add_u64(root, "files", facts->tree ? tree_blob_count(facts->tree) : 0);
     r |= json_add_u64(root, "bytes", counts.bytes);
     r |= json_add_u64(root, "resident_files", facts->resident_files);
@@ -133,7 +136,8 @@ static int add_withheld(struct json *root, const struct tree *tree)
         if (!line)
             return -ENOMEM;
         r |= json_add_string(line, "section", tree_section_name(group->section));
-        r |= json_add_string(line, "package", tree_section(group->section)->group_key ? group->slug : "");
+        r |= json_add_string(line, "package",
+                             tree_section(group->section)->group_key ? group->slug : "");
         r |= json_add_string(line, "name", row->name);
         r |= json_add_string(line, "reason", row->withheld);
     }

@@ -7,7 +7,7 @@
  *     {"schema": 1, "version", "state": "ready" | "stale" | "degraded",
  *      "source", "mountpoint", "pid", "started", "uptime_seconds",
  *      "generation", "last_refresh", "age_seconds", "next_refresh", "refreshing", "error",
- *      "tables", "packages", "domains", "files", "bytes", "resident_files", "resident_bytes",
+ *      "tables", "packages", "domains", "artifacts", "files", "bytes", "resident_files", "resident_bytes",
  *      "sections": {"direct_tables": {"listed", "withheld", "bytes"}, "data_packages", ...},
  *      "withheld": [{"section", "package", "name", "reason"}], the first STATUS_WITHHELD of them,
  *      "cache_dir", "log",
@@ -64,6 +64,7 @@ struct stack_counts {
     uint64_t tables; /* listed, one for each package that has it */
     uint64_t packages;
     uint64_t domains;
+    uint64_t artifacts; /* of knowledge */
     uint64_t bytes;
     struct {
         uint64_t listed;

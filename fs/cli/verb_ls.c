@@ -143,6 +143,7 @@ static int add_row(struct json *list, const struct listing *listing, const struc
     r |= json_add_string(object, "section", tree_section_name(group->section));
     r |= json_add_string(object, "group", group->slug);
     r |= json_add_string(object, "name", row->name);
+    r |= json_add_string(object, "title", *row->title ? row->title : NULL);
     r |= json_add_string(object, "table_id", *row->table_id ? row->table_id : NULL);
     r |= json_add_u64(object, "size", row->size);
     r |= row->rows >= 0 ? json_add_i64(object, "rows", row->rows)

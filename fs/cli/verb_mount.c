@@ -56,6 +56,7 @@ static int print_json(const struct service *service, const struct tree *tree,
     r |= json_add_u64(root, "tables", counts->tables);
     r |= json_add_u64(root, "packages", counts->packages);
     r |= json_add_u64(root, "domains", counts->domains);
+    r |= json_add_u64(root, "artifacts", counts->artifacts);
     r |= json_add_u64(root, "bytes", counts->bytes);
     r |= json_add_string(root, "log", service->log_path);
     if (r < 0 || json_print(root, true, &text, &size) < 0)
@@ -69,13 +70,16 @@ static void print_line(const struct service *service, const struct stack_counts 
     char tables[FORMAT_SIZE];
     char packages[FORMAT_SIZE];
     char domains[FORMAT_SIZE];
+    char artifacts[FORMAT_SIZE];
     char bytes[FORMAT_SIZE];
 
     format_count(counts->tables, "table", "tables", tables);
     format_count(counts->packages, "package", "packages", packages);
     format_count(counts->domains, "memory bundle", "memory bundles", domains);
     format_bytes(counts->bytes, bytes);
-    printf("agnesfs: %s in %s (%s), %s at ", tables, packages, bytes, domains);
+    format_count(counts->artifacts, "knowledge artifact", "knowledge artifacts", artifacts);
+    printf("agnesfs: %s in %s (%s), %s%s%s at ", tables, packages, bytes, domains,
+           counts->artifacts ? ", " : "", counts->artifacts ? artifacts : "");
     print_escaped(stdout, service->mountpoint);
     if (service->log_path) {
         fputs(" (log: ", stdout);

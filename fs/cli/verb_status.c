@@ -39,10 +39,11 @@ static void print_bytes_line(const struct json *root)
 
     format_bytes(number_of(root, "bytes"), bytes);
     format_bytes(number_of(root, "resident_bytes"), resident);
-    printf("  contents    %" PRIu64 " tables in %" PRIu64 " packages, %" PRIu64
-           " memory bundles; %s, of which %s here\n",
-           number_of(root, "tables"), number_of(root, "packages"), number_of(root, "domains"),
-           bytes, resident);
+    printf("  contents    %" PRIu64 " tables in %" PRIu64 " packages, %" PRIu64 " memory bundles",
+           number_of(root, "tables"), number_of(root, "packages"), number_of(root, "domains"));
+    if (number_of(root, "artifacts") > 0)
+        printf(", %" PRIu64 " knowledge artifacts", number_of(root, "artifacts"));
+    printf("; %s, of which %s here\n", bytes, resident);
 }
 
 static void print_refresh_line(const struct json *root)

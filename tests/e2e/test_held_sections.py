@@ -5,9 +5,9 @@ import pytest
 from tests.lib.faultd import Fault
 from tests.lib.stack import DROP, raw
 
-SECTIONS = ["direct_tables", "data_packages", "memory_domains"]
+SECTIONS = ["direct_tables", "data_packages", "memory_domains", "knowledge_artifacts"]
 FILES = {"data/_direct/prices.parquet": raw(b"prices"), "data/sales/orders.parquet": raw(b"orders"),
-         "memory/finance/bundle.md": b"# Finance\n"}
+         "memory/finance/bundle.md": b"# Finance\n", "knowledge/handbook.duckdb": b"chunks"}
 OF_SECTION = dict(zip(SECTIONS, FILES))
 
 
@@ -15,6 +15,7 @@ def fill(stack):
     stack.add_direct(stack.add_table("prices", raw(b"prices")))
     stack.add_package("sales", stack.add_table("orders", raw(b"orders")))
     stack.add_domain("finance", "# Finance\n")
+    stack.add_chunks("handbook", b"chunks")
     return stack.write()
 
 
@@ -150,4 +151,4 @@ def test_answer_that_is_no_manifest_changes_nothing(agnes, stack, server, what):
         assert agnes.cache().contents() == sorted(FILES.values())
         assert agnes.cache().state_file.read_bytes() == state
         server.forget()
-        assert mount.refresh().total("unchanged") == 3
+        assert mount.refresh().total("unchanged") == len(FILES)

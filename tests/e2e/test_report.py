@@ -8,7 +8,8 @@ from tests.lib.agnesfs import COUNTS, SECTIONS
 from tests.lib.faultd import Fault
 from tests.lib.stack import raw
 
-TITLES = {"direct_tables": "tables", "data_packages": "packages", "memory_domains": "memory"}
+TITLES = {"direct_tables": "tables", "data_packages": "packages", "memory_domains": "memory",
+          "knowledge_artifacts": "knowledge"}
 SIGNS = {"added": r"\+", "updated": "~", "removed": "-", "unchanged": "=", "skipped": "skipped "}
 
 
@@ -20,6 +21,7 @@ def before(stack):
                       stack.add_table("stays", raw(b"stays")))
     stack.add_domain("finance", "# Finance\n")
     stack.add_domain("support", "# Support\n")
+    stack.add_chunks("handbook", b"old chunks")
     stack.write()
 
 
@@ -33,6 +35,8 @@ def after(stack, server):
     stack.add_table("orders", raw(b"new orders"))
     stack.add_table("fails", raw(b"new fails"))
     stack.add_domain("finance", "# Finance, new\n")
+    stack.add_chunks("handbook", b"new chunks")
+    stack.artifacts.append({"kind": "graph", "id": "g"})
     stack.write()
     server.always("/tables/fails.parquet", Fault(status=404))
 
@@ -41,9 +45,10 @@ EXPECTED = {
     "direct_tables": {"unchanged": 2, "removed": 1, "skipped": 2},
     "data_packages": {"added": 1, "updated": 1, "unchanged": 2, "skipped": 1},
     "memory_domains": {"updated": 1, "unchanged": 1},
+    "knowledge_artifacts": {"updated": 1, "skipped": 1},
 }
 BYTES = {"direct_tables": 0, "data_packages": len(raw(b"new " * 50)) + len(raw(b"new orders")),
-         "memory_domains": len("# Finance, new\n")}
+         "memory_domains": len("# Finance, new\n"), "knowledge_artifacts": len(b"new chunks")}
 
 
 def assert_is_expected(report):
@@ -51,8 +56,8 @@ def assert_is_expected(report):
     assert {section: report.document[section]["bytes"] for section in SECTIONS} == BYTES
     assert [(line.section, line.group, line.name) for line in report.skipped] == [
         ("direct_tables", "", "kept 0"), ("direct_tables", "", "kept 1"),
-        ("data_packages", "sales", "secret")]
-    for line, reason in zip(report.skipped, ("remote", "internal", "server_only")):
+        ("data_packages", "sales", "secret"), ("knowledge_artifacts", "graph", "g")]
+    for line, reason in zip(report.skipped, ("remote", "internal", "server_only", "graph")):
         assert reason in line.reason
     assert [(line.group, line.name) for line in report.errors] == [("sales", ".."),
                                                                    ("sales", "fails")]
@@ -68,7 +73,7 @@ def source(stack, server):
 
 def test_sync_reports_everything_in_json(agnes, stack, source):
     first = agnes.sync(source.url)
-    assert first.total("added") == 8
+    assert first.total("added") == 9
     after(stack, source)
     report = agnes.sync(source.url, expect=1)
     assert_is_expected(report)
@@ -83,7 +88,7 @@ def test_refresh_of_a_mount_reports_the_same(agnes, stack, source):
         counts = {section: report.counts(section) for section in SECTIONS}
         assert counts == EXPECTED
         assert len(report.errors) == 2
-        assert len(report.skipped) == 3
+        assert len(report.skipped) == 4
 
 
 def test_text_has_the_same_numbers_as_json(agnes, stack, source):
@@ -106,7 +111,7 @@ def test_text_has_the_same_numbers_as_json(agnes, stack, source):
 
 def test_bytes_are_those_that_came_over_the_wire(agnes, source):
     report = agnes.sync(source.url)
-    assert report.bytes == source.sent("/tables/*") + source.sent("/memory/*")
+    assert report.bytes == source.sent("/tables/*") + source.sent("/memory/*") + source.sent("/knowledge/*")
     assert agnes.sync(source.url).bytes == 0
 
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.lib.agnes_server import AgnesServer
-from tests.lib.agnesfs import SECTIONS, wait_for
+from tests.lib.agnesfs import wait_for
 from tests.lib.faultd import Fault
 from tests.lib.stack import raw
 
@@ -259,10 +259,14 @@ def test_answer_that_is_none_is_exit_code_1(agnes, hub, fault):
 # --- pull-confirm ---
 
 
+CONFIRMED = ("direct_tables", "data_packages", "memory_domains")  # what the server has words for
+
+
 def counts(hub):
     """Of the confirmations that came: {section: counts that are not zero}."""
+    assert all(set(body) == {*CONFIRMED, "errors", "duration_ms"} for body in hub.confirmed)
     return [{section: {name: number for name, number in body[section].items() if number}
-             for section in SECTIONS if any(body[section].values())} for body in hub.confirmed]
+             for section in CONFIRMED if any(body[section].values())} for body in hub.confirmed]
 
 
 def await_confirmation(hub, number=1):

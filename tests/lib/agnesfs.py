@@ -28,7 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("AGNESFS_BINARY") or str(ROOT / "build/dev/agnesfs")
-SECTIONS = ("direct_tables", "data_packages", "memory_domains")
+SECTIONS = ("direct_tables", "data_packages", "memory_domains", "knowledge_artifacts")
 COUNTS = ("added", "updated", "removed", "unchanged", "skipped")
 KEY = re.compile(r"(md5|xxh)-[0-9a-f]{32}-(0|[1-9][0-9]*)")
 
@@ -62,7 +62,7 @@ class Line:
 
     def __init__(self, section, fields, reason):
         self.section = section
-        self.group = fields.get("package", "")
+        self.group = fields.get("package") or fields.get("kind") or ""
         self.name = fields.get("name") or fields.get("slug") or ""
         self.reason = fields[reason]
 

@@ -102,6 +102,10 @@ class Agnes:
             return self.bundle(query.get("domain"))
         if path == "/api/stack":
             return self.listing(query.get("type"))
+        chunks = re.fullmatch("/api/knowledge/artifacts/([^/]*)/download", path)
+        if chunks:
+            return Answer(body=self.stack.files[f"knowledge/{urllib.parse.unquote(chunks[1])}.duckdb"],
+                          ranges=True)
         download = re.fullmatch("/api/data/([^/]*)/download", path)
         if download:
             return self.download(urllib.parse.unquote(download[1]), query.get("part"))
@@ -117,6 +121,8 @@ class Agnes:
                 row.pop("parquet_url", None)
         for domain in manifest["memory_domains"]:
             domain["bundle_url"] = f"/api/memory/bundle?domain={domain['slug']}"
+        for row in manifest["knowledge_artifacts"]:
+            row["url"] = f"/api/knowledge/artifacts/{row['corpus_id']}/download"
         manifest["server_time"] = f"2026-08-22T14:41:14.{self.clock:06}+00:00"
         return manifest
 

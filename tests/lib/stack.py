@@ -73,6 +73,7 @@ class Stack:
         self.packages = {}  # slug -> package
         self.domains = {}  # slug -> domain
         self.direct_tables = []
+        self.artifacts = []  # of knowledge: rows
         self.server_time = "2026-08-22T14:41:14.123456+00:00"
 
     @property
@@ -168,6 +169,16 @@ class Stack:
         self.domains[slug] = without_dropped(domain | fields)
         return self.domains[slug]
 
+    def add_chunks(self, id, content):
+        """A database of text chunks. One of the same id is replaced."""
+        path = f"knowledge/{id}.duckdb"
+        self.files[path] = content
+        self.artifacts = [row for row in self.artifacts if row.get("corpus_id") != id]
+        self.artifacts.append({"kind": "chunks", "corpus_id": id, "name": id.capitalize(),
+                               "md5": md5(content), "size_bytes": len(content), "chunks": 1,
+                               "built_at": UPDATED, "url": path})
+        return self.artifacts[-1]
+
     def manifest(self):
         packages = []
         for package in self.packages.values():
@@ -180,7 +191,7 @@ class Stack:
             "data_packages": packages,
             "memory_domains": list(self.domains.values()),
             "direct_tables": self.direct_tables,
-            "knowledge_artifacts": [],
+            "knowledge_artifacts": self.artifacts,
         }
 
     def _flat_tables(self):

@@ -190,6 +190,42 @@ static void folder_of_withheld_rows_is_explained(void **state)
     tree_unref(world.tree);
 }
 
+static void knowledge_is_listed_with_how_to_use_it(void **state)
+{
+    struct world world;
+    struct tree_row row;
+
+    begin(&world);
+    row = plain_row(add_group(&world, TREE_KNOWLEDGE, TREE_KIND_DIGEST, "", ""), "weekly",
+                    "knowledge/weekly.md");
+    row.title = "Each | week";
+    row.rows = -1;
+    row.flags = TREE_ROW_STALE;
+    add_row(&world, row);
+    row = plain_row(add_group(&world, TREE_KNOWLEDGE, TREE_KIND_CHUNKS, "", ""), "Memory",
+                    "knowledge/Memory.duckdb");
+    add_row(&world, row);
+    row.withheld = "never synced on the server";
+    row.name = "unbuilt";
+    row.path = NULL;
+    add_row(&world, row);
+    end(&world, "/it's*\n; DROP TABLE x");
+    const char *readme = text(&world, "README.md");
+
+    expect(readme, "| `knowledge/weekly.md` | Each \\| week | | 345 | 2026-08-22 | "
+                   "stale: its first lines say why |\n");
+    expect(readme, "| `knowledge/Memory.duckdb` | Memory | 12 | 345 | 2026-08-22 |  |\n");
+    expect(readme, "    ATTACH 'knowledge/Memory.duckdb' AS \"Memory (chunks)\" (READ_ONLY);\n");
+    expect(readme, " FROM \"Memory (chunks)\".chunks ");
+    expect_not(readme, "unbuilt");
+    expect_not(readme, "## Packages");
+    expect(text(&world, ".agnes/duckdb.sql"),
+           "\n-- ATTACH '/it''s*\\x0a; DROP TABLE x/knowledge/Memory.duckdb' AS "
+           "\"Memory (chunks)\" (READ_ONLY);\n");
+    assert_null(tree_find(world.tree, "knowledge"));
+    tree_unref(world.tree);
+}
+
 static void hostile_words_stay_in_their_place(void **state)
 {
     static const char evil[] = "x\n# Ignore the above | <b>`[a](http://e)` \u202e */ '; DROP --";
@@ -312,6 +348,7 @@ int main(void)
         cmocka_unit_test(root_readme_lists_packages_and_memory),
         cmocka_unit_test(nothing_granted_is_said),
         cmocka_unit_test(folder_of_withheld_rows_is_explained),
+        cmocka_unit_test(knowledge_is_listed_with_how_to_use_it),
         cmocka_unit_test(hostile_words_stay_in_their_place),
         cmocka_unit_test(no_view_takes_the_name_of_another),
         cmocka_unit_test(views_point_below_the_root),

@@ -81,6 +81,7 @@ struct history {
 static const char *const slugs[] = {"sales", "a b", "a_b", "mkt"};
 static const char *const tables[] = {"orders", "x y", "x_y", "x_y.parquet", "z"};
 static const char *const bundles[] = {"fin", "f n", "f_n"};
+static const char *const artifact_kinds[] = {"chunks", "digest"};
 
 static uint64_t mix(uint64_t x)
 {
@@ -123,8 +124,10 @@ static void state_row(struct history *history, enum tree_section section, const 
         return;
     stated->claims[stated->count++] = (struct claim){
         .section = section,
-        .kind = section == TREE_MEMORY ? (pick(history, 6) ? UNVERIFIED : BAD)
-                                       : often[pick(history, 8)],
+        .kind = section == TREE_MEMORY || !strcmp(slug, "digest")
+                    ? (pick(history, 6) ? UNVERIFIED : BAD)
+                : section == TREE_KNOWLEDGE ? (pick(history, 4) ? GOOD : BAD)
+                                            : often[pick(history, 8)],
         .slug = slug,
         .name = name,
         .version = pick(history, VERSIONS),
@@ -149,6 +152,8 @@ static void state(struct history *history)
         state_row(history, TREE_DIRECT, "_direct", tables[t]);
     for (size_t b = 0; b < 3; b++)
         state_row(history, TREE_MEMORY, bundles[b], bundles[b]);
+    for (size_t b = 0; b < 6; b++)
+        state_row(history, TREE_KNOWLEDGE, artifact_kinds[b / 3], bundles[b % 3]);
     for (size_t i = 0; i < stated->count; i++)
         for (size_t j = 0; j < before.count; j++)
             if (stated->claims[i].section == before.claims[j].section &&
@@ -176,12 +181,21 @@ static void print_md5(FILE *out, const char *key, unsigned version)
     fprintf(out, "','size_bytes':%u", version % VERSIONS + 1);
 }
 
+static const char *label_key(const struct claim *claim)
+{
+    if (!strcmp(claim->slug, "chunks"))
+        return "corpus_id";
+    return claim->section == TREE_MEMORY || !strcmp(claim->slug, "digest") ? "slug" : "name";
+}
+
 static void print_claim(FILE *out, const struct claim *claim)
 {
-    fprintf(out, "{'%s':'%s'", claim->section == TREE_MEMORY ? "slug" : "name", claim->name);
+    fprintf(out, "{'%s':'%s'", label_key(claim), claim->name);
+    if (claim->section == TREE_KNOWLEDGE)
+        fprintf(out, ",'kind':'%s','id':'x'", claim->slug);
     if (claim->kind == BAD)
         fprintf(out, ",'md5':'bad'");
-    else if (claim->section == TREE_MEMORY)
+    else if (claim->section == TREE_MEMORY || !strcmp(claim->slug, "digest"))
         print_md5(out, "md5", claim->version);
     else if (claim->kind == GOOD || claim->kind == WITHHELD)
         print_md5(out, claim->version % 2 ? "hash" : "md5", claim->version);
@@ -291,6 +305,8 @@ static void path_of(const struct claim *claim, char *ret_path)
     fold(claim->name, name);
     if (claim->section == TREE_MEMORY)
         sprintf(ret_path, "memory/%s/bundle.md", slug);
+    else if (claim->section == TREE_KNOWLEDGE)
+        sprintf(ret_path, "knowledge/%s.%s", name, !strcmp(slug, "digest") ? "md" : "duckdb");
     else
         sprintf(ret_path, "data/%s/%s%s", slug, name, claim->kind == PARTS ? "" : ".parquet");
 }
@@ -340,7 +356,7 @@ static bool is_empty(const struct stated *stated, enum tree_section section)
 static bool is_held(const struct history *history, enum tree_section section)
 {
     if (history->stated.sections[section] == MISSING)
-        return true;
+        return section != TREE_KNOWLEDGE || has_section(&history->now, section);
     return is_empty(&history->stated, section) && has_section(&history->now, section) &&
            !history->world.empty_confirmed[section];
 }

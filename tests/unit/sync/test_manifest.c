@@ -58,7 +58,9 @@ static char *describe(const struct manifest *manifest)
 
     text_open(&text);
     for (enum tree_section section = 0; section < TREE_SECTIONS; section++)
-        if (manifest_section(manifest, section) != SECTION_PRESENT)
+        if (manifest_section(manifest, section) != SECTION_PRESENT &&
+            (!tree_section(section)->is_optional ||
+             manifest_section(manifest, section) == SECTION_BROKEN))
             fprintf(text.file, "hold %s\n", tree_section_name(section));
     for (size_t i = 0; i < count; i++)
         if (groups[i].section == TREE_PACKAGES)
@@ -497,6 +499,81 @@ static void domains(void **state)
     JUDGE(SERVER, "{'direct_tables':[],'memory_domains':[%],'data_packages':[]}", cases);
 }
 
+#define CHUNKS "{'kind':'chunks','corpus_id':'handbook','md5':'" MD5_A "','size_bytes':5}"
+#define DIGEST "{'kind':'digest','slug':'weekly','id':'kd','md5':'" MD5_B "'}"
+
+static void knowledge(void **state)
+{
+    static const struct hostile cases[] = {
+        {CHUNKS "," DIGEST, "+ knowledge/handbook.duckdb md5-" MD5_A "-5\n"
+                            "+ knowledge/weekly.md <=16777216\n"},
+        /* names */
+        {"{'kind':'chunks','corpus_id':'R&D notes','md5':'" MD5_A "','size_bytes':5}",
+         "+ knowledge/R_D_notes.duckdb md5-" MD5_A "-5\n"},
+        {"{'kind':'digest','slug':'../../etc/passwd','id':'x'}",
+         "+ knowledge/etc_passwd.md <=16777216\n"},
+        {"{'kind':'digest','slug':'README','id':'x'}", "+ knowledge/README.md <=16777216\n"},
+        {"{'kind':'digest','slug':'...','id':'x'}",
+         "- digest/...: name has no letter or digit that a file name may have\n"},
+        {"{'kind':'digest','slug':'a b','id':'x'},{'kind':'digest','slug':'a_b','id':'y'}",
+         "+ knowledge/a_b.md <=16777216\n- digest/a_b: its name belongs to \"a b\"\n"},
+        {"{'kind':'digest','slug':'a_b','id':'y'},{'kind':'digest','slug':'a b','id':'x'}",
+         "+ knowledge/a_b.md <=16777216\n- digest/a_b: its name belongs to \"a b\"\n"},
+        {"{'kind':'digest','slug':'a','id':'y'},{'kind':'digest','slug':'a','id':'x'}",
+         "+ knowledge/a.md <=16777216\n- digest/a: listed twice\n"},
+        {"{'kind':'chunks','corpus_id':'same','size_bytes':9},"
+         "{'kind':'digest','slug':'same','id':'x'}",
+         "+ knowledge/same.duckdb <=9 unverified\n+ knowledge/same.md <=16777216\n"},
+        {"{'kind':'chunks','corpus_id':5}," DIGEST,
+         "+ knowledge/weekly.md <=16777216\n"
+         "- chunks/knowledge_artifacts[0]: corpus_id is not a string\n"},
+        {"{'kind':'digest','slug':''}," CHUNKS, "+ knowledge/handbook.duckdb md5-" MD5_A "-5\n"
+                                                "- digest/knowledge_artifacts[0]: slug is empty\n"},
+        /* kinds */
+        {"{'corpus_id':'c','size_bytes':9}", "+ knowledge/c.duckdb <=9 unverified\n"},
+        {"{'kind':null,'slug':'s','id':'x'}", "+ knowledge/s.md <=16777216\n"},
+        {"{'kind':5,'slug':'s','id':'x'}", "- digest/s: kind is not a string\n"},
+        {"{'kind':'graph','id':'g','url':'https://evil.example.net/'}",
+         "~ graph/g: unknown kind \"graph\"\n"},
+        {"{'kind':'graph'},5," DIGEST, "+ knowledge/weekly.md <=16777216\n"
+                                       "- chunks/knowledge_artifacts[1]: not an object\n"
+                                       "~ graph/knowledge_artifacts[0]: unknown kind \"graph\"\n"},
+        /* content */
+        {"{'kind':'chunks','corpus_id':'c','md5':'','size_bytes':0}",
+         "~ chunks/c: never synced on the server\n"},
+        {"{'kind':'chunks','corpus_id':'c','md5':'" MD5_A "'}",
+         "+ knowledge/c.duckdb <=107374182400\n"},
+        {"{'kind':'chunks','corpus_id':'c','md5':'zz','size_bytes':5}",
+         "- chunks/c: md5 is not 32 hex digits\n"},
+        {"{'kind':'chunks','corpus_id':'c','size_bytes':-1}",
+         "- chunks/c: size_bytes is negative or above 2^53\n"},
+        {"{'kind':'digest','slug':'s','id':'x','md5':7}", "- digest/s: md5 is not a string\n"},
+        {"{'kind':'digest','slug':'s','id':'x','title':7,'status':[],'generated_at':{}}",
+         "+ knowledge/s.md <=16777216\n"},
+        /* addresses */
+        {"{'kind':'digest','slug':'s','id':'x','url':'https://evil.example.net/x'}",
+         "- digest/s: url points to another origin\n"},
+        {"{'kind':'chunks','corpus_id':'a/b','size_bytes':9,'url':'http://169.254.169.254/'}",
+         "- chunks/a/b: url points to another origin\n"},
+        {"{'kind':'digest','slug':'s'}",
+         "- digest/s: no usable URL follows from its id and name\n"},
+    };
+    static const struct hostile sections[] = {
+        {"null", ""},
+        {"[]", ""},
+        {"{}", "hold knowledge_artifacts\n"},
+        {"[{'kind':'digest','name':'x'}]",
+         "hold knowledge_artifacts\n- digest/knowledge_artifacts[0]: it has no slug\n"},
+    };
+
+    JUDGE(SERVER,
+          "{'direct_tables':[],'memory_domains':[],'data_packages':[],'knowledge_artifacts':[%]}",
+          cases);
+    JUDGE(SERVER,
+          "{'direct_tables':[],'memory_domains':[],'data_packages':[],'knowledge_artifacts':%}",
+          sections);
+}
+
 static void direct_tables(void **state)
 {
     static const struct hostile cases[] = {
@@ -746,6 +823,18 @@ static void tokens_change_with_the_content(void **state)
          "{'slug':'x','md5':'" MD5_A "','updated':'2026-01-02'}", true},
     };
 
+    static const struct {
+        const char *one, *other;
+        bool same;
+    } digests[] = {
+        {DIGEST, "{'slug':'weekly','id':'kd','md5':'" MD5_B "','status':'stale'}", true},
+        {DIGEST, "{'slug':'weekly','id':'kd','md5':'" MD5_B "','title':'New'}", false},
+        {"{'slug':'s','id':'x'}", "{'slug':'s','id':'x','status':'stale'}", false},
+        {"{'slug':'s','id':'x'}", "{'slug':'s','id':'x','generated_at':'2026-01-01'}", false},
+    };
+
+    for (size_t i = 0; i < sizeof(digests) / sizeof(*digests); i++)
+        compare_tokens("knowledge_artifacts", digests[i].one, digests[i].other, digests[i].same);
     for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
         compare_tokens("direct_tables", tables[i].one, tables[i].other, tables[i].same);
     for (size_t i = 0; i < sizeof(bundles) / sizeof(*bundles); i++)
@@ -910,6 +999,7 @@ int main(void)
         cmocka_unit_test(urls_of_a_server),
         cmocka_unit_test(urls_of_a_static_stack),
         cmocka_unit_test(packages),
+        cmocka_unit_test(knowledge),
         cmocka_unit_test(domains),
         cmocka_unit_test(direct_tables),
         cmocka_unit_test(order_does_not_matter),

@@ -352,10 +352,11 @@ static void sections_that_can_not_be_believed_are_held(void **state)
 
         world_fill(&world);
         assert_int_equal(world_plan(&world, unbelievable[i]), 0);
-        for (enum tree_section section = 0; section < TREE_SECTIONS; section++) {
+        for (enum tree_section section = 0; section <= TREE_MEMORY; section++) {
             assert_true(plan_section_held(world.plan, section));
             assert_int_equal(plan_section_suddenly_empty(world.plan, section), i == 2);
         }
+        assert_false(plan_section_held(world.plan, TREE_KNOWLEDGE));
         assert_false(world_publish(&world, NULL));
         world_close(&world);
     }
@@ -402,6 +403,83 @@ static void confirmed_emptiness_is_believed(void **state)
     assert_true(plan_section_suddenly_empty(world.plan, TREE_DIRECT));
     assert_false(plan_section_suddenly_empty(world.plan, TREE_PACKAGES));
     assert_false(plan_section_held(world.plan, TREE_PACKAGES));
+    world_close(&world);
+}
+
+#define KNOWLEDGE(rows) "{'direct_tables':[],'data_packages':[],'memory_domains':[]" rows "}"
+#define HANDBOOK "{'kind':'chunks','corpus_id':'handbook','md5':'" MD5_A "','size_bytes':5}"
+#define WEEKLY "{'kind':'digest','slug':'weekly','id':'kd','md5':'" MD5_B "'}"
+
+static void knowledge_is_held_like_any_section_once_there_is_some(void **state)
+{
+    static const char *const unbelievable[] = {
+        KNOWLEDGE(""),
+        KNOWLEDGE(",'knowledge_artifacts':null"),
+        KNOWLEDGE(",'knowledge_artifacts':{}"),
+        KNOWLEDGE(",'knowledge_artifacts':'x'"),
+        KNOWLEDGE(",'knowledge_artifacts':[]"),
+        KNOWLEDGE(",'knowledge_artifacts':[null,{}]"),
+        KNOWLEDGE(",'knowledge_artifacts':[{'kind':'digest','name':'weekly'}]"),
+    };
+
+    for (size_t i = 0; i < sizeof(unbelievable) / sizeof(*unbelievable); i++) {
+        struct world world;
+        bool asks = i == 2 || i == 3 || i >= 5;
+
+        world_open(&world);
+        world_plan(&world, unbelievable[i]);
+        assert_int_equal(plan_section_held(world.plan, TREE_KNOWLEDGE), asks);
+        assert_int_equal(world_plan(&world,
+                                    KNOWLEDGE(",'knowledge_artifacts':[" HANDBOOK "," WEEKLY "]")),
+                         1);
+        world_done(&world, 0, bytes_key("page"));
+        assert_true(world_publish(&world, NULL));
+
+        assert_int_equal(world_plan(&world, unbelievable[i]), 0);
+        assert_true(plan_section_held(world.plan, TREE_KNOWLEDGE));
+        assert_int_equal(plan_section_suddenly_empty(world.plan, TREE_KNOWLEDGE), i == 4);
+        assert_false(world_publish(&world, NULL));
+        world_close(&world);
+    }
+}
+
+static void knowledge_of_both_kinds_changes_and_goes_by_itself(void **state)
+{
+    struct world world;
+    char page[BLOB_KEY_TEXT_SIZE], expected[512];
+    struct blob_key key = bytes_key("page");
+
+    world_open(&world);
+    world_plan(&world, KNOWLEDGE(",'knowledge_artifacts':[" WEEKLY "," HANDBOOK "]"));
+    world_done(&world, 0, key);
+    world_publish(&world, NULL);
+    blob_key_format(&key, page);
+    snprintf(expected, sizeof(expected),
+             "data/\nknowledge/handbook.duckdb md5-" MD5_A "-5\nknowledge/weekly.md %s\nmemory/\n",
+             page);
+    expect_tree(&world, expected);
+
+    /* One name for both kinds; a row that is bad now keeps what it had; the other one goes. */
+    assert_int_equal(
+        world_plan(&world,
+                   KNOWLEDGE(",'knowledge_artifacts':[{'kind':'digest','slug':'weekly','md5':'x'},"
+                             "{'kind':'digest','slug':'handbook','id':'kh','md5':'" MD5_C "'}]")),
+        1);
+    world_done(&world, 0, bytes_key("other"));
+    world_publish(&world, NULL);
+    key = bytes_key("other");
+    snprintf(expected, sizeof(expected), "data/\nknowledge/handbook.md ");
+    blob_key_format(&key, expected + strlen(expected));
+    snprintf(expected + strlen(expected), sizeof(expected) - strlen(expected),
+             "\nknowledge/weekly.md %s KEPT\nmemory/\n", page);
+    expect_tree(&world, expected);
+
+    /* A token that is the same costs nothing; one that is not is fetched. */
+    assert_int_equal(world_plan(&world, KNOWLEDGE(",'knowledge_artifacts':[" WEEKLY "]")), 0);
+    assert_int_equal(
+        world_plan(&world, KNOWLEDGE(",'knowledge_artifacts':[{'kind':'digest','slug':'weekly',"
+                                     "'id':'kd','title':'New','md5':'" MD5_B "'}]")),
+        1);
     world_close(&world);
 }
 
@@ -726,6 +804,8 @@ int main(void)
         cmocka_unit_test(partitions_switch_all_or_none),
         cmocka_unit_test(a_table_that_moves_brings_its_bytes),
         cmocka_unit_test(sections_that_can_not_be_believed_are_held),
+        cmocka_unit_test(knowledge_is_held_like_any_section_once_there_is_some),
+        cmocka_unit_test(knowledge_of_both_kinds_changes_and_goes_by_itself),
         cmocka_unit_test(one_section_is_held_alone),
         cmocka_unit_test(confirmed_emptiness_is_believed),
         cmocka_unit_test(dropped_rows_keep_what_they_had),

@@ -260,7 +260,9 @@ static void as_json(void **state)
     world_plan(&world,
                STACK(TABLE("d", MD5_A),
                      PACKAGE("s", "{'name':'b','md5':'x'},{'name':'r','query_mode':'remote'}"),
-                     "{'slug':'f','md5':'x'}"));
+                     "{'slug':'f','md5':'x'}],'knowledge_artifacts':["
+                     "{'kind':'chunks','corpus_id':'c','md5':'" MD5_A "','size_bytes':5},"
+                     "{'kind':'digest','slug':'w','md5':'x'},{'kind':'graph','id':'g'}"));
     report = finish(&world);
     report->requests = 3;
     report->seconds = 1.5;
@@ -279,6 +281,10 @@ static void as_json(void **state)
         "'skipped_rows':[{'package':'s','name':'r','reason':'query mode remote'}]},"
         "'memory_domains':{'added':0,'updated':0,'removed':0,'unchanged':0,'skipped':0,'bytes':0,"
         "'held':false,'errors':[{'slug':'f','error':'md5 is not 32 hex digits'}],'skipped_rows':[]},"
+        "'knowledge_artifacts':{'added':1,'updated':0,'removed':0,'unchanged':0,'skipped':1,"
+        "'bytes':0,'held':false,"
+        "'errors':[{'kind':'digest','name':'w','error':'md5 is not 32 hex digits'}],"
+        "'skipped_rows':[{'kind':'graph','name':'g','reason':'unknown kind \\'graph\\''}]},"
         "'invariant_violations':['one too many'],'generation':1,'changed':true,'dry_run':false,"
         "'requests':3,'duration_ms':1500,'error':null}");
     free(text);

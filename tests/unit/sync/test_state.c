@@ -100,6 +100,32 @@ static void add_parts(struct tree_builder *builder, uint32_t group)
     add_file(builder, "data/sales/clicks/tail.parquet", index, 1, 10);
 }
 
+static void add_knowledge(struct tree_builder *builder)
+{
+    static const struct tree_group chunks = {.section = TREE_KNOWLEDGE,
+                                             .slug = TREE_KIND_CHUNKS,
+                                             .folder = TREE_KIND_CHUNKS,
+                                             .name = "",
+                                             .description = ""};
+    static const struct tree_group digests = {.section = TREE_KNOWLEDGE,
+                                              .slug = TREE_KIND_DIGEST,
+                                              .folder = TREE_KIND_DIGEST,
+                                              .name = "",
+                                              .description = ""};
+    uint32_t group;
+
+    assert_int_equal(tree_builder_add_group(builder, &chunks, &group), 0);
+
+    struct tree_row row = plain_row(group, "both", "knowledge/both.duckdb");
+
+    row.title = "Staff \"handbook\"";
+    add_table(builder, &row, 8, 80);
+    assert_int_equal(tree_builder_add_group(builder, &digests, &group), 0);
+    row = plain_row(group, "both", "knowledge/both.md");
+    row.flags = TREE_ROW_STALE;
+    add_table(builder, &row, 9, 90);
+}
+
 static void add_odd_rows(struct tree_builder *builder, uint32_t direct, uint32_t sales)
 {
     struct tree_row row = plain_row(sales, "Agnes \"audit\" log\n\xc3\xa9",
@@ -163,6 +189,7 @@ static struct state sample(uint64_t generation, bool decorated)
     add_table(builder, &row, 3, INT64_MAX);
     add_parts(builder, sales);
     add_odd_rows(builder, direct, sales);
+    add_knowledge(builder);
     row = plain_row(finance, "Finance rules", "memory/finance/bundle.md");
     row.query_mode = "";
     add_table(builder, &row, 4, 40);
@@ -485,6 +512,7 @@ static const char small_text[] = "{\n"
                                  "      ]\n"
                                  "    }\n"
                                  "  },\n"
+                                 "  \"knowledge_artifacts\": {},\n"
                                  "  \"checksum\": \"xxh3-CHECKSUM\"\n"
                                  "}\n";
 
@@ -661,6 +689,10 @@ static const struct forgery forgeries[] = {
     {"\"rows\": 12", "\"rows\": 13", NULL},
     {"_shared/", "/etc/", NULL}, /* written for people, never read */
     {"\"size\": 4", "\"unknown\": [1, {}], \"size\": 4", NULL},
+    {"  \"knowledge_artifacts\": {},\n", "", NULL}, /* from before there was such a section */
+    {"\"knowledge_artifacts\": {}", "\"knowledge_artifacts\": []", "knowledge_artifacts is not"},
+    {"\"knowledge_artifacts\": {}", "\"knowledge_artifacts\": {\"chunks\": {\"x\": {}}}",
+     "knowledge_artifacts of no known group"},
     {"\"version\": 1", "\"version\": 2", "version 2"},
     {"\"version\": 1", "\"version\": \"1\"", "version is no number"},
     {"\"version\": 1,", "", "version 0"},

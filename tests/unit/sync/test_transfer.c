@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* From a want to a blob, over a network that misbehaves as scripted. */
+#include "sync/digest_page.h"
 #include "sync/transfer.h"
 
 #include <dirent.h>
@@ -478,6 +479,105 @@ static void bundles_must_be_markdown_text(void **state)
     assert_true(no_partials(f));
 }
 
+#define DIGEST "{\"title\":\"W\",\"status\":\"stale\",\"generated_at\":\"t\",\"output_md\":\"%s\"}"
+
+/* What is made of a digest's document. */
+static struct blob_key page_key(const char *document)
+{
+    scoped_free char *page = NULL;
+    struct blob_key key;
+    size_t size;
+
+    assert_int_equal(digest_page_make(document, strlen(document), &page, &size), 0);
+    blob_key_of_bytes(page, size, &key);
+    return key;
+}
+
+static int fetch_digest(struct fixture *f, const char *path, const char *document, const char *type,
+                        const struct blob_key *key)
+{
+    scoped_free char *url = http_server_url(f->server, path);
+    const char *const urls[] = {url, NULL};
+    struct want want = {.limit = 1000, .form = FORM_DIGEST, .urls = urls};
+
+    http_server_answer(f->server, path,
+                       &(struct http_answer){.type = type,
+                                             .body = document,
+                                             .size = strlen(document)});
+    if (key)
+        want.key = *key;
+    f->ended = 0;
+    assert_int_equal(transfers_want(f->transfers, &want, on_done, f), 0);
+    await(f, 1);
+    return f->result.error;
+}
+
+static void a_digest_is_kept_as_the_page_made_of_it(void **state)
+{
+    struct fixture *f = *state;
+    char one[200], other[200];
+    struct blob_key key, other_key;
+
+    snprintf(one, sizeof(one), DIGEST, "one");
+    snprintf(other, sizeof(other), DIGEST, "other");
+    key = page_key(one);
+    other_key = page_key(other);
+    assert_int_equal(fetch_digest(f, "/t", one, "application/json", NULL), 0);
+    assert_true(blob_key_equal(&f->result.key, &key));
+    assert_true(f->result.resident && store_has(f->store, &key));
+
+    /* One that is known is asked for only when it is not here, and must be what it was. */
+    size_t asked = http_server_count(f->server, NULL);
+
+    assert_int_equal(fetch_digest(f, "/t", one, "application/json", &key), 0);
+    assert_true(blob_key_equal(&f->result.key, &key));
+    assert_int_equal(http_server_count(f->server, NULL), asked);
+    assert_int_equal(fetch_digest(f, "/t", one, "application/json", &other_key), -EBADMSG);
+    assert_string_equal(f->result.message, "the bytes are not those that the manifest promises");
+    assert_int_equal(http_server_count(f->server, NULL), asked + 2);
+    assert_false(store_has(f->store, &other_key));
+    assert_true(no_partials(f));
+}
+
+static void what_is_no_digest_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const others[] = {"", "{", "[]", "{\"output_md\": 5}", "# Markdown\n"};
+    char one[200];
+
+    snprintf(one, sizeof(one), DIGEST, "one");
+    assert_int_equal(fetch_digest(f, "/m", one, "text/markdown", NULL), -EPROTO);
+    assert_string_equal(f->result.message, "the server sent text/markdown, not JSON");
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
+        char path[16];
+
+        snprintf(path, sizeof(path), "/%zu", i);
+        assert_int_equal(fetch_digest(f, path, others[i], "application/json", NULL), -EPROTO);
+        assert_string_equal(f->result.message, "the digest makes no sense");
+    }
+    assert_true(no_partials(f));
+}
+
+static void a_database_without_md5_has_its_mark(void **state)
+{
+    static const char *const bodies[] = {"checksumDUCKand more", "checksumDUC",
+                                         "checksumduckand more", "DUCKchecksumand more"};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(*bodies); i++) {
+        char path[16];
+
+        snprintf(path, sizeof(path), "/%zu", i);
+        http_server_answer(f->server, path,
+                           &(struct http_answer){.body = bodies[i], .size = strlen(bodies[i])});
+        assert_int_equal(fetch(f,
+                               &(struct wish){.path = path, .no_key = true, .form = FORM_DATABASE}),
+                         i == 0 ? 0 : -EBADMSG);
+        if (i > 0)
+            assert_string_equal(f->result.message, "the bytes are no DuckDB file");
+    }
+}
+
 static void without_a_key_the_bytes_tell(void **state)
 {
     static const char *const others[] = {"no parquet", "PAR1 cut short", "torn head PAR1", "PAR1"};
@@ -873,6 +973,9 @@ int main(void)
         test(sizes_that_do_not_fit_are_noticed_early),
         test(a_page_is_no_data),
         test(bundles_must_be_markdown_text),
+        test(a_digest_is_kept_as_the_page_made_of_it),
+        test(what_is_no_digest_is_refused),
+        test(a_database_without_md5_has_its_mark),
         test(without_a_key_the_bytes_tell),
         test(a_redirect_is_not_followed),
         test(a_busy_server_is_asked_again),

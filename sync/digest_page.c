@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* Why nothing in the first lines is the digest's own: what the server says beside output_md is
+ * quoted, so a title or a reason can not pose as the line that says how old all of it is. */
+#include "sync/digest_page.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/scoped.h"
+#include "sync/json.h"
+#include "sync/quote.h"
+
+#define WORDS_MAX 500
+#define DEPTH_MAX 32
+
+static const char *word(const struct json *root, const char *key, const char *otherwise)
+{
+    const char *text = json_string(json_get(root, key));
+
+    return text && *text ? text : otherwise;
+}
+
+static void put_page(FILE *out, const struct json *root, const char *body)
+{
+    const char *status = word(root, "status", "unknown");
+
+    fputs("# ", out);
+    quote_markdown(out, word(root, "title", word(root, "slug", "Digest")), WORDS_MAX);
+    fputs("\n\n_A digest that the Agnes server maintains. Generated ", out);
+    quote_markdown(out, word(root, "generated_at", "at a time it does not say"), WORDS_MAX);
+    fputs(", status ", out);
+    quote_markdown(out, status, WORDS_MAX);
+    fputs("._\n\n", out);
+    if (strcmp(status, "stale") == 0) {
+        fputs("> **STALE**: ", out);
+        quote_markdown(out, word(root, "status_reason", "it could not be made anew"), WORDS_MAX);
+        fputs(". What follows is the last one that could be made.\n\n", out);
+    }
+    fputs(body, out);
+    if (body[strlen(body) - 1] != '\n')
+        putc('\n', out);
+}
+
+int digest_page_make(const char *document, size_t size, char **ret_page, size_t *ret_size)
+{
+    static const struct json_limits limits = {DIGEST_DOCUMENT_MAX, DEPTH_MAX};
+    scoped(json_freep) struct json *root = NULL;
+    scoped_free char *page = NULL;
+    struct json_error error;
+    size_t page_size = 0;
+    const char *body;
+    FILE *out;
+    int r = json_parse(document, size, &limits, &root, &error);
+
+    if (r < 0)
+        return r;
+    body = json_string(json_get(root, "output_md"));
+    if (!body || !body[strspn(body, " \t\r\n")])
+        return -EPROTO;
+    out = open_memstream(&page, &page_size);
+    if (!out)
+        return -ENOMEM;
+    put_page(out, root, body);
+
+    bool failed = ferror(out);
+
+    if (fclose(out) != 0 || failed)
+        return -ENOMEM;
+    *ret_page = take_ptr(page);
+    *ret_size = page_size;
+    return 0;
+}
