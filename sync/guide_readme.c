@@ -139,6 +139,15 @@ static void put_query(FILE *out, const struct tree_row *row)
     fputs(" LIMIT 5;\n", out);
 }
 
+static void put_requirement(FILE *out, const struct tree_group *about)
+{
+    if (about->requirement == REQUIREMENT_REQUIRED)
+        fputs("\nRequired: it is in the stack of everybody who may have it.\n", out);
+    if (about->requirement == REQUIREMENT_AVAILABLE)
+        fputs("\nAvailable: `agnesfs stack add` and `remove` say whether you have a copy of it.\n",
+              out);
+}
+
 void guide_write_group(FILE *out, const struct guide *guide, size_t group)
 {
     const struct tree_group *about = &guide->groups[group];
@@ -150,6 +159,7 @@ void guide_write_group(FILE *out, const struct guide *guide, size_t group)
         putc('\n', out);
         quote_markdown_block(out, about->description);
     }
+    put_requirement(out, about);
     if (guide_listed(guide, group) > 0) {
         fputs("\n| file | table | rows | bytes | updated | notes |\n"
               "|---|---|---:|---:|---|---|\n",

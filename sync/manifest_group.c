@@ -27,7 +27,13 @@ static int read_claim(struct reading *reading, const struct json *entry, enum tr
     int r;
 
     *claim = (struct claim){.entry = entry, .id = ""};
-    *group = (struct tree_group){.section = section, .folder = "", .name = "", .description = ""};
+    *group = (struct tree_group){
+        .section = section,
+        .folder = "",
+        .name = "",
+        .description = "",
+        .requirement = tree_requirement_from_name(json_string(json_get(entry, "requirement"))),
+    };
     r = row_read_label(reader, entry, "slug", &group->slug);
     if (r == -EBADMSG)
         group->slug = manifest_label_or_place(reading, entry, "slug", tree_section_name(section),
@@ -57,7 +63,8 @@ static int by_folder(const void *a, const void *b)
     r = r ? r : strcmp(one->group.slug, other->group.slug);
     r = r ? r : strcmp(one->id, other->id);
     r = r ? r : strcmp(one->group.name, other->group.name);
-    return r ? r : strcmp(one->group.description, other->group.description);
+    r = r ? r : strcmp(one->group.description, other->group.description);
+    return r ? r : (int)one->group.requirement - (int)other->group.requirement;
 }
 
 static int read_claims(struct reading *reading, enum tree_section section,
@@ -126,9 +133,7 @@ static bool may_be_copied(const struct manifest_row *row)
 /* rows: those of one package. */
 static void find_unexplained(const struct claim *claim, struct manifest_row *rows, size_t count)
 {
-    const char *requirement = json_string(json_get(claim->entry, "requirement"));
-
-    if (!*claim->id || !requirement || strcmp(requirement, "available") != 0)
+    if (!*claim->id || claim->group.requirement != REQUIREMENT_AVAILABLE)
         return;
     for (size_t i = 0; i < count; i++) {
         if (may_be_copied(&rows[i]))

@@ -9,7 +9,7 @@
  * empty or unknown is left out:
  *
  *     "version", "generation", "last_sync_unix", "doubt_since": {section: unix time},
- *     "groups": [{"section", "slug", "folder", "name", "description"}],
+ *     "groups": [{"section", "slug", "folder", "name", "description", "requirement"}],
  *     "empty_folders": [path],
  *     "direct_tables": {name: row}, "data_packages": {slug: {name: row}},
  *     "memory_domains": {slug: row},     row with "name" where that is not the slug

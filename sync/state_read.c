@@ -92,6 +92,7 @@ static int read_group(struct reading *reading, const struct json *object)
     if (section < 0)
         return bad(reading, "a group without section");
     group.section = (enum tree_section)section;
+    group.requirement = tree_requirement_from_name(json_string(json_get(object, "requirement")));
     if ((r = get_text(reading, object, "slug", "", &group.slug)) < 0 ||
         (r = get_text(reading, object, "folder", "", &group.folder)) < 0 ||
         (r = get_text(reading, object, "name", "", &group.name)) < 0 ||

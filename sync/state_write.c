@@ -202,7 +202,11 @@ static int add_group(struct json *array, const struct tree_group *group)
         r = json_add_string(object, "folder", group->folder);
     if (r == 0)
         r = json_add_string(object, "name", group->name);
-    return r < 0 ? r : json_add_string(object, "description", group->description);
+    if (r == 0)
+        r = json_add_string(object, "description", group->description);
+    if (r == 0 && group->requirement != REQUIREMENT_UNKNOWN)
+        r = json_add_string(object, "requirement", tree_requirement_name(group->requirement));
+    return r;
 }
 
 static int add_groups(struct json *root, const struct tree *tree)

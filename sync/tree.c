@@ -37,6 +37,25 @@ const struct tree_section_facts *tree_section(enum tree_section section)
     return &all[section];
 }
 
+static const char *const requirements[REQUIREMENTS] = {
+    [REQUIREMENT_REQUIRED] = "required",
+    [REQUIREMENT_AVAILABLE] = "available",
+};
+
+const char *tree_requirement_name(enum tree_requirement requirement)
+{
+    return requirements[requirement];
+}
+
+enum tree_requirement tree_requirement_from_name(const char *name)
+{
+    for (enum tree_requirement i = 0; name && i < REQUIREMENTS; i++) {
+        if (requirements[i] && strcmp(requirements[i], name) == 0)
+            return i;
+    }
+    return REQUIREMENT_UNKNOWN;
+}
+
 enum tree_form tree_group_form(const struct tree_group *group)
 {
     if (group->section == TREE_KNOWLEDGE)

@@ -80,6 +80,18 @@ static inline bool tree_form_is_text(enum tree_form form)
 #define TREE_KIND_CHUNKS "chunks"
 #define TREE_KIND_DIGEST "digest"
 
+/* How a group came into the stack (contract 1.3). */
+enum tree_requirement {
+    REQUIREMENT_UNKNOWN,
+    REQUIREMENT_REQUIRED,  /* everybody who may have it has it */
+    REQUIREMENT_AVAILABLE, /* the user may take it, and leave it */
+    REQUIREMENTS,
+};
+
+/* The server's word, and that of the state file: "required", "available"; NULL for unknown. */
+const char *tree_requirement_name(enum tree_requirement requirement);
+enum tree_requirement tree_requirement_from_name(const char *name); /* NULL is allowed */
+
 /* What holds rows together: a data package, the direct tables, one memory domain, one kind of
  * knowledge. */
 struct tree_group {
@@ -89,6 +101,7 @@ struct tree_group {
                               * which has one folder for all, the kind */
     const char *name;        /* for people; may be "" */
     const char *description; /* may be "" */
+    enum tree_requirement requirement;
 };
 
 enum tree_form tree_group_form(const struct tree_group *group);

@@ -33,7 +33,8 @@ static int compare_groups(const struct tree_group *a, const struct tree_group *b
     order = order ? order : strcmp(a->slug, b->slug);
     order = order ? order : strcmp(a->folder, b->folder);
     order = order ? order : strcmp(a->name, b->name);
-    return order ? order : strcmp(a->description, b->description);
+    order = order ? order : strcmp(a->description, b->description);
+    return order ? order : (a->requirement > b->requirement) - (a->requirement < b->requirement);
 }
 
 static int compare_strings(const char *a, const char *b)

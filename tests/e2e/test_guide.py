@@ -86,6 +86,18 @@ def test_policy_and_withheld_rows_are_explained(agnes, stack):
         assert not (mount / "data/_direct").exists()
 
 
+def test_a_package_says_whether_it_is_required(agnes, instance):
+    instance.add_package("extra", requirement="available", subscribed=True)
+    instance.add_table("offered", raw(b"1"), packages=["extra"])
+    agnes.sync(instance.url)
+    with agnes.mount(instance.url) as mount:
+        assert "\nRequired: " in (mount / "data/sales/README.md").read_text()
+        assert "\nAvailable: " in (mount / "data/extra/README.md").read_text()
+        instance.grant(instance.packages["extra"], "required")
+        mount.refresh()
+        assert "\nRequired: " in (mount / "data/extra/README.md").read_text()
+
+
 def test_a_server_can_not_write_markup(agnes, stack):
     orders = stack.add_table(EVIL, raw(b"orders"), id="orders", updated=EVIL)
     stack.add_package("sales", orders, stack.add_table(EVIL + "2", query_mode=EVIL),

@@ -21,7 +21,11 @@ struct world {
 static uint32_t add_group(struct world *world, enum tree_section section, const char *folder,
                           const char *name, const char *description)
 {
-    const struct tree_group group = {section, folder, folder, name, description};
+    const struct tree_group group = {.section = section,
+                                     .slug = folder,
+                                     .folder = folder,
+                                     .name = name,
+                                     .description = description};
     uint32_t index;
 
     assert_int_equal(tree_builder_add_group(world->builder, &group, &index), 0);

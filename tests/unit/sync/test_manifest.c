@@ -710,7 +710,8 @@ static void rows_say_what_the_manifest_says(void **state)
 {
     struct manifest *manifest = parse(
         "{'direct_tables':[],'data_packages':[{'id':'dp','slug':'sales','name':'Sales','description':'All'"
-        ",'tables':[{'id':'in.c','name':'orders','md5':'" MD5_A "','size_bytes':5,'rows':42,"
+        ",'requirement':'available','tables':[{'id':'in.c','name':'orders','md5':'" MD5_A
+        "','size_bytes':5,'rows':42,"
         "'updated':'2026-08-22T10:00:00','parquet_url':'/x','query_mode':'materialized'},"
         "{'name':'r','query_mode':'remote','rows':7,'size_bytes':8}]}],"
         "'memory_domains':[{'slug':'fin','name':'Finance','md5':'" MD5_B "','id':'d1'}]}");
@@ -722,6 +723,8 @@ static void rows_say_what_the_manifest_says(void **state)
     assert_string_equal(groups[0].slug, "sales");
     assert_string_equal(groups[0].name, "Sales");
     assert_string_equal(groups[0].description, "All");
+    assert_int_equal(groups[0].requirement, REQUIREMENT_AVAILABLE);
+    assert_int_equal(groups[1].requirement, REQUIREMENT_UNKNOWN);
     assert_string_equal(groups[1].folder, "fin");
     assert_string_equal(groups[1].name, "Finance");
 

@@ -121,8 +121,9 @@ static void a_failed_save_changes_nothing(void **state)
 static struct tree *some_tree(void)
 {
     struct tree_builder *builder = NULL;
-    const struct tree_group sales = {TREE_PACKAGES, "sales", "sales", "Sales", ""};
-    const struct tree_group direct = {TREE_DIRECT, "", "_direct", "", ""};
+    const struct tree_group sales = {TREE_PACKAGES, "sales", "sales",
+                                     "Sales",       "",      REQUIREMENT_UNKNOWN};
+    const struct tree_group direct = {TREE_DIRECT, "", "_direct", "", "", REQUIREMENT_UNKNOWN};
     struct tree *tree = NULL;
     uint32_t group, row;
 

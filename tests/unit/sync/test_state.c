@@ -44,7 +44,14 @@ static int tear_down(void **state)
 static uint32_t add_group(struct tree_builder *builder, enum tree_section section, const char *slug,
                           const char *folder, const char *name)
 {
-    struct tree_group group = {section, slug, folder, name, ""};
+    struct tree_group group = {
+        .section = section,
+        .slug = slug,
+        .folder = folder,
+        .name = name,
+        .description = "",
+        .requirement = section == TREE_PACKAGES ? REQUIREMENT_REQUIRED : REQUIREMENT_UNKNOWN,
+    };
     uint32_t index = 0;
 
     assert_int_equal(tree_builder_add_group(builder, &group, &index), 0);
@@ -449,7 +456,8 @@ static const char small_text[] = "{\n"
                                  "      \"slug\": \"sales\",\n"
                                  "      \"folder\": \"sales\",\n"
                                  "      \"name\": \"Sales\",\n"
-                                 "      \"description\": \"\"\n"
+                                 "      \"description\": \"\",\n"
+                                 "      \"requirement\": \"required\"\n"
                                  "    },\n"
                                  "    {\n"
                                  "      \"section\": \"memory_domains\",\n"

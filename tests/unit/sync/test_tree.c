@@ -25,7 +25,8 @@ static struct tree *freeze(struct tree_builder *builder)
 
 static uint32_t add_group(struct tree_builder *builder, enum tree_section section, const char *slug)
 {
-    struct tree_group group = {section, slug, slug, "Sales", "All that was sold"};
+    struct tree_group group = {
+        section, slug, slug, "Sales", "All that was sold", REQUIREMENT_REQUIRED};
     uint32_t index = 99;
 
     assert_int_equal(tree_builder_add_group(builder, &group, &index), 0);
@@ -318,7 +319,7 @@ static void rows_and_groups_are_copied(void **state)
     struct tree_builder *builder = new_builder();
     scoped(tree_unrefp) struct tree *tree = NULL;
     char slug[] = "sales", name[] = "orders", path[] = "data/sales/orders.parquet";
-    struct tree_group group = {TREE_PACKAGES, slug, slug, "", NULL};
+    struct tree_group group = {TREE_PACKAGES, slug, slug, "", NULL, REQUIREMENT_UNKNOWN};
     struct tree_row row = {.group = 0, .name = name, .path = path, .withheld = NULL, .rows = 12};
     struct tree_row lost = sample_row(1, "x", NULL);
     struct blob_key key = model_key(1);
@@ -447,7 +448,7 @@ static void random_trees_agree_with_the_model(void **state)
 static struct tree *variant(int number)
 {
     struct tree_builder *builder = new_builder();
-    struct tree_group group = {TREE_PACKAGES, "sales", "sales", "Sales", "d"};
+    struct tree_group group = {TREE_PACKAGES, "sales", "sales", "Sales", "d", REQUIREMENT_UNKNOWN};
     struct tree_row row = sample_row(0, "orders", "data/sales/orders.parquet");
     struct blob_key key = model_key(number == 1 ? 1 : 0);
     uint32_t index;
@@ -469,6 +470,8 @@ static struct tree *variant(int number)
     group.name = number == 16 ? "x" : group.name;
     group.description = number == 17 ? "x" : group.description;
     group.section = number == 18 ? TREE_DIRECT : group.section;
+    group.requirement = number == 24 ? REQUIREMENT_REQUIRED : group.requirement;
+    row.title = number == 25 ? "x" : row.title;
     assert_int_equal(tree_builder_add_group(builder, &group, &index), 0);
     assert_int_equal(tree_builder_add_row(builder, &row, &index), 0);
     assert_int_equal(tree_builder_add_blob(builder, "data/sales/orders.parquet",
@@ -490,7 +493,7 @@ static void every_difference_counts(void **state)
     scoped(tree_unrefp) struct tree *same = variant(0);
 
     assert_true(tree_equal(original, same));
-    for (int number = 1; number <= 23; number++) {
+    for (int number = 1; number <= 25; number++) {
         scoped(tree_unrefp) struct tree *other = variant(number);
 
         if (tree_equal(original, other) || tree_equal(other, original))
