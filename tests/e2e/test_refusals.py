@@ -192,7 +192,9 @@ def test_a_server_that_learns_of_packages_loses_nothing(agnes, instance):
     instance.shape = "pre-v49"
     instance.user.admin = True
     with agnes.mount(instance.url) as mount:
-        inode = os.stat(mount / "data/_tables/orders.parquet").st_ino
+        table = "data/_tables/orders.parquet"
+        wait_for(lambda: mount.xattr(table, "state") == "resident", what="the table")
+        inode = os.stat(mount / table).st_ino
         instance.shape = "now"
         instance.clear()
         mount.refresh()
