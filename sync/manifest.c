@@ -92,6 +92,8 @@ static int read_table(struct reading *reading, const struct json *entry, uint32_
     if (r == -EBADMSG)
         return manifest_judge(manifest, VERDICT_DROPPED, in->section, slug, label, row.row.path,
                               reading->reader.reason);
+    if (r == 0)
+        r = manifest_read_signed(reading, &row);
     if (r == 0) {
         row.row.group = group;
         manifest->rows[manifest->row_count++] = row;
@@ -234,6 +236,7 @@ int manifest_parse(const char *text, size_t size, const struct source *source,
     };
 
     if ((r = find_sections(&reading, root)) < 0 || (r = make_room(&reading)) < 0 ||
+        (r = manifest_find_signed(&reading, root)) < 0 ||
         (r = reading.flat ? read_flat(&reading) : read_direct(&reading)) < 0 ||
         (r = manifest_read_packages(&reading)) < 0 || (r = manifest_read_domains(&reading)) < 0 ||
         (r = manifest_read_knowledge(&reading)) < 0 || (r = manifest_settle(manifest)) < 0)

@@ -33,6 +33,8 @@
  * | an artifact without kind                            | what its keys say: a corpus_id or a   |
  * |                                                     |   slug; else chunks                   |
  * | no md5, but a size or nothing at all said           | accept, unverified                    |
+ * | signed_url of the entry of "tables" that has the    | the row's, if the hashes are equal    |
+ * |   row's name; one of no use, or for no known time   | ignore it: there is another way       |
  * | anything else                                       | accept; unknown keys are ignored      |
  *
  * Nothing depends on the order of the text: groups are in order of section and slug, rows of
@@ -76,8 +78,11 @@ struct manifest_row {
     enum tree_form form;
     const struct manifest_file *files; /* none when withheld */
     size_t file_count;
-    int64_t updated_ns; /* of row.updated, -1 if none or unreadable */
-    const char *asks;   /* of MANIFEST_UNEXPLAINED: the id of the package; else NULL */
+    int64_t updated_ns;     /* of row.updated, -1 if none or unreadable */
+    const char *asks;       /* of MANIFEST_UNEXPLAINED: the id of the package; else NULL */
+    const char *signed_url; /* where its one file can be had without a token, by whoever knows this:
+                             * not to be shown to anybody. NULL: nowhere */
+    int64_t signed_for_ms;  /* how long, from when the manifest was made */
 };
 
 enum verdict_kind {

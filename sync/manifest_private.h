@@ -6,6 +6,7 @@
  *     manifest_row.c      one table or bundle
  *     manifest_knowledge.c  chunks and digests
  *     manifest_content.c  its digests, sizes and parts
+ *     manifest_signed.c   its signed address
  *     manifest_settle.c   who gets a name that several claim; canonical order
  *     manifest_time.c     `updated` */
 #pragma once
@@ -94,7 +95,10 @@ struct reading {
     struct manifest *manifest;
     struct row_reader reader;
     const struct json *sections[TREE_SECTIONS];
-    const struct json *flat; /* the tables of a manifest that knows no sections; NULL */
+    const struct json *flat;            /* the tables of a manifest that knows no sections; NULL */
+    const struct json **signed_entries; /* of "tables", by name */
+    size_t signed_count;
+    int64_t made_ns; /* when the server says it made it; -1: it does not say */
     struct manifest_error *error;
 };
 
@@ -105,6 +109,12 @@ int manifest_read_knowledge(struct reading *reading);
 /* The group's tables; what can not be believed becomes a verdict. */
 int manifest_read_tables(struct reading *reading, const struct json *tables, const char *array,
                          uint32_t group);
+
+/* Finds the entries of "tables" that have a signed address. -ENOMEM. */
+int manifest_find_signed(struct reading *reading, const struct json *root);
+
+/* Gives the row the address of the entry that has its name and its bytes. -ENOMEM. */
+int manifest_read_signed(struct reading *reading, struct manifest_row *row);
 
 /* An array that is empty, or has an entry with such a label. */
 bool manifest_can_read(const struct json *array, const char *label_key);

@@ -9,7 +9,8 @@
  *
  * A source is immutable and may be shared between threads.
  * Origin = scheme, host and port. Everything a row refers to must lie at the source's own origin:
- * a token can not leave it, and a manifest can not point this machine at its neighbours.
+ * a token can not leave it, and a manifest can not point this machine at its neighbours. The one
+ * exception is an address that a server has signed for a store of its own (source_signed_url).
  * Errors: -EINVAL not a source we know, -EACCES URL at another origin, -ENOMEM. */
 #pragma once
 
@@ -49,6 +50,15 @@ const char *source_manifest_url(const struct source *source);
  * NULL-terminated array of one allocation; free() it. */
 int source_urls(const struct source *source, const struct tree_row *row, enum tree_form form,
                 const char *part, char ***ret_urls);
+
+/* What a server has signed, normalised: no token goes there, and the bytes are nothing without their
+ * digest. Taken is https, and at the server's own host also http if the server itself speaks that.
+ * Another host must not be one that can be seen to be near (address.h); the rest is seen when it is
+ * connected to (fetch.h). -EACCES: not taken. */
+int source_signed_url(const struct source *source, const char *text, char **ret_url);
+
+/* At another host than the source's own, or who knows where. */
+bool source_is_foreign(const struct source *source, const char *url);
 
 /* An endpoint of the server's, path and query as given: "/api/stack/browse?type=...". -ENOTSUP for a
  * static source. */

@@ -316,6 +316,71 @@ static void endpoints(void **state)
     assert_int_equal(source_endpoint_url(folder, "/api/x", &none), -ENOTSUP);
 }
 
+/* NULL: not taken. */
+static void check_signed(const char *where, const char *text, const char *expected, bool foreign)
+{
+    scoped(source_freep) struct source *source = NULL;
+    scoped_free char *url = NULL;
+    int r;
+
+    assert_int_equal(source_parse(where, &source), 0);
+    r = source_signed_url(source, text, &url);
+    if (r != (expected ? 0 : -EACCES) || (url && strcmp(url, expected) != 0))
+        fail_msg("%s at %s: %d %s", text, where, r, url ? url : "");
+    if (expected)
+        assert_int_equal(source_is_foreign(source, url), foreign);
+}
+
+static void signed_urls(void **state)
+{
+    static const char here[] = "https://agnes.example.com/base";
+    static const char lan[] = "http://192.168.1.5:8000";
+    static const char six[] = "http://[fd00::5]:8000";
+    static const char *const refused[] = {
+        "http://s3.amazonaws.com/b/t?sig=1",
+        "https://127.0.0.1/t",
+        "https://0x7f.1/t",
+        "https://192.168.1.5/t",
+        "https://[::1]/t",
+        "https://[fd00::5]/t",
+        "https://localhost/t",
+        "https://a.localhost:9000/t",
+        "https://169.254.169.254/t",
+        "file:///etc/passwd",
+        "ftp://s3.amazonaws.com/t",
+        "//s3.amazonaws.com/t",
+        "/t",
+        "t",
+        "",
+        "https://u@s3.amazonaws.com/t",
+        "https:\\\\s3.amazonaws.com\\t",
+        "https://s3 .com/t",
+        "http://agnes.example.com/t",
+        "https://[::ffff:10.0.0.1]/t",
+        "https:///t",
+    };
+
+    check_signed(here, "https://s3.amazonaws.com/b/t?X=%2F&sig=1",
+                 "https://s3.amazonaws.com/b/t?X=%2F&sig=1", true);
+    check_signed(here, "HTTPS://S3.Amazonaws.COM:443/b/t", "https://s3.amazonaws.com/b/t", true);
+    check_signed(here, "https://8.8.8.8/t", "https://8.8.8.8/t", true);
+    check_signed(here, "https://agnes.example.com:9000/t", "https://agnes.example.com:9000/t",
+                 false);
+    check_signed(here, "https://agnes.example.com.evil.org/t",
+                 "https://agnes.example.com.evil.org/t", true);
+    check_signed(lan, "http://192.168.1.5:9000/t", "http://192.168.1.5:9000/t", false);
+    check_signed(lan, "https://192.168.1.5:9000/t", "https://192.168.1.5:9000/t", false);
+    check_signed(lan, "http://192.168.1.6:9000/t", NULL, true);
+    check_signed(lan, "https://192.168.1.6:9000/t", NULL, true);
+    check_signed(six, "http://[fd00:0::5]:9000/t", "http://[fd00::5]:9000/t", false);
+    check_signed(six, "http://[fd00::6]:9000/t", NULL, true);
+    for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++)
+        check_signed(here, refused[i], NULL, true);
+    check_signed("https://host/manifest.json", "https://s3.amazonaws.com/t", NULL, true);
+    check_signed("/srv/stack", "https://s3.amazonaws.com/t", NULL, true);
+    check_signed("/srv/stack", "file:///srv/stack/t", NULL, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +388,7 @@ int main(void)
         cmocka_unit_test(folders_and_files_on_disk),
         cmocka_unit_test(urls_of_rows),
         cmocka_unit_test(stack_listing),
+        cmocka_unit_test(signed_urls),
         cmocka_unit_test(endpoints),
     };
 
