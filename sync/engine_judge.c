@@ -81,6 +81,7 @@ int refresh_fetch_manifest(struct refresh *refresh)
     const struct source *source = refresh->engine->conf.source;
     scoped(document_release) struct document document;
     struct manifest_error error;
+    int64_t asked_ms = signed_now_ms();
     int r = document_get(refresh, source_manifest_url(source), MANIFEST_MAX, &document);
 
     if (r == -ESTALE)
@@ -94,6 +95,7 @@ int refresh_fetch_manifest(struct refresh *refresh)
                             r == -EPROTO ? error.message : "no memory");
     if (manifest_is_flat(refresh->manifest) && knows_sections(refresh->last))
         manifest_disbelieve(refresh->manifest);
+    engine_renew_signed(refresh->engine, refresh->manifest, asked_ms);
     return 0;
 }
 

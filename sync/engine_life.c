@@ -134,6 +134,8 @@ int engine_start(struct engine *engine)
         .proxy = conf->proxy,
         .token = conf->token,
         .token_arg = conf->token_arg,
+        .signed_url = engine_signed_url,
+        .signed_arg = engine,
         .spoiled = on_spoiled,
         .spoiled_arg = engine,
     };
@@ -170,6 +172,7 @@ void engine_free(struct engine *engine)
         close(engine->state_dirfd);
     engine_prefetch_from(engine, NULL);
     store_set_budget(engine->conf.store, &(struct budget){.judge = NULL});
+    signed_urls_free(engine->signed_urls);
     tree_unref(engine->tree);
     free(engine->problems);
     free(engine->leaving);

@@ -11,6 +11,7 @@
  *     engine_keep.c    what a full cache may let go, and what is pinned
  *     engine_follow.c  while another process has the cache
  *     engine_demand.c  bytes that it does not wait for: wants of readers, prefetch; what went wrong
+ *     engine_signed.c  the addresses that the server has signed
  *     engine_tickets.c who asked for which refresh, and what it came to; status; telling the server
  *
  * The sync thread owns what is marked so; everything else that changes is guarded by the lock,
@@ -27,6 +28,7 @@
 #include "sync/manifest.h"
 #include "sync/pins.h"
 #include "sync/plan.h"
+#include "sync/signed.h"
 #include "sync/state.h"
 
 #define TICKETS_KEPT 16
@@ -58,7 +60,8 @@ struct engine {
     pthread_cond_t changed; /* anything below */
     bool stopping;
     struct tree *tree;
-    struct ask asks[2]; /* real, dry: what has not begun */
+    struct signed_urls *signed_urls; /* of the last manifest; NULL: none */
+    struct ask asks[2];              /* real, dry: what has not begun */
     uint64_t last_ticket;
     struct ended ended[TICKETS_KEPT];
     struct engine_status status; /* but for transfers and problem_count */
@@ -227,6 +230,12 @@ void engine_set_budget(struct engine *engine);
 int engine_blob_urls(const struct engine *engine, const struct tree *tree,
                      const struct tree_blob *blob, const struct tree_row **ret_row,
                      char ***ret_urls);
+
+/* transfers_conf's: the address that is signed for these bytes now. */
+char *engine_signed_url(void *engine, const struct blob_key *key);
+
+/* Those of the manifest from now on, in the place of all others. */
+void engine_renew_signed(struct engine *engine, const struct manifest *manifest, int64_t asked_ms);
 
 /* Remembers why a blob could not be had, or that it could. */
 void engine_note_blob(struct engine *engine, const struct blob_key *key,

@@ -361,6 +361,7 @@ int transfers_new(const struct transfers_conf *conf, struct transfers **ret_tran
     pthread_mutex_init(&transfers->lock, NULL);
     pthread_cond_init(&transfers->disk_work, NULL);
     atomic_init(&transfers->away, false);
+    atomic_init(&transfers->signed_failures, 0);
     fetch_conf.connections_per_host = transfers->conf.jobs + DEMAND_PLACES;
     r = fetch_new(&fetch_conf, &transfers->fetch);
     if (r == 0)

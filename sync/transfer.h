@@ -14,6 +14,14 @@
  * it whole, and then every want of it waits for the verified whole. The rest is fetched too, at the
  * priority of a prefetch, once a third is here or somebody asks for it.
  *
+ * Where there is an address for these bytes that the server has signed (signed.h), it is asked before
+ * all others, for the whole and for ranges; never with a token or an ETag of the server's. Whatever
+ * goes wrong there costs none of the attempts: the server is asked at once, in the same transfer.
+ * Bytes of the one are never mixed with bytes of the other: a partial goes on where it began, and where
+ * it can not, begins anew. So when the connection is lost in the middle, or the store is busy then, it
+ * is asked once more after a moment. After three failures in a row, of whatever blobs, no signed
+ * address is asked before transfers_renew_signed.
+ *
  * Two threads of its own: one drives fetch.h and decides; the other writes, hashes and commits, so
  * that neither md5 nor fdatasync holds up the network. Between them a bounded queue; when it is
  * full the exchanges pause.
@@ -54,6 +62,10 @@ struct transfers_conf {
      * on the transfer thread. May be NULL. */
     char *(*token)(void *arg);
     void *token_arg;
+    /* The address that is signed for these bytes and good now, malloc'd; NULL: there is none. Asked
+     * before each request for a known key, on the transfer thread. May be NULL. */
+    char *(*signed_url)(void *arg, const struct blob_key *key);
+    void *signed_arg;
     /* Bytes that readers may have seen turned out to be wrong. Called on the disk thread. May be
      * NULL. */
     void (*spoiled)(void *arg, const struct blob_key *key);
@@ -89,6 +101,7 @@ struct want_result {
     bool resident;         /* the whole blob is there; else the bytes that were wanted */
     struct blob_key other; /* of -EBADMSG: what the server says it has instead (contract 2,
                               X-Agnes-Content-MD5); kind BLOB_NONE if it does not say */
+    bool by_signed;        /* it, or what of it was wanted, came by the signed address */
     uint64_t bytes;        /* that came over the wire for the blob so far */
     unsigned requests;
     char message[160]; /* one phrase when error is not 0 */
@@ -119,6 +132,9 @@ int transfers_get(struct transfers *transfers, const char *url, bool json, uint6
 /* The source did not answer when it was last asked, or did: see above. */
 void transfers_set_away(struct transfers *transfers, bool away);
 
+/* A new manifest came, and with it other signed addresses: they are trusted again. */
+void transfers_renew_signed(struct transfers *transfers);
+
 struct transfers_stats {
     uint64_t wants_done;
     uint64_t wants_failed;
@@ -126,6 +142,7 @@ struct transfers_stats {
     uint64_t running;       /* requests, and blobs being opened or committed */
     uint64_t bytes;         /* of bodies, ever */
     uint64_t requests;      /* ever */
+    uint64_t by_signed;     /* those of them that went to signed addresses */
 };
 
 void transfers_stats(struct transfers *transfers, struct transfers_stats *ret_stats);

@@ -56,12 +56,11 @@ static int pin(struct strand *strand, const char *etag)
 
     if (job->no_ranges || job->key.kind == BLOB_NONE || job->tag[0])
         return 0;
-    if (etag[0] == '\0' || strlen(etag) >= sizeof(job->tag)) {
+    if (etag[0] == '\0' || job_keep_tag(job, etag, tag.tag) < 0) {
         job->no_ranges = true;
         return 0;
     }
     memcpy(job->tag, etag, strlen(etag) + 1);
-    memcpy(tag.tag, etag, strlen(etag) + 1);
     return post(strand, &tag);
 }
 

@@ -215,13 +215,17 @@ static bool job_renews_token(struct job *job, const struct strand *strand)
     return transfers_renew_token(job->transfers, strand->token_version);
 }
 
-static void job_came(struct job *job)
+static void job_came(struct job *job, bool by_signed)
 {
     struct partial *partial = job_partial(job);
 
     job->tries = 0;
-    transfers_note_url(job->transfers, job->urls, job->url);
-    atomic_store(&job->transfers->away, false);
+    if (by_signed) {
+        job_signed_came(job);
+    } else {
+        transfers_note_url(job->transfers, job->urls, job->url);
+        atomic_store(&job->transfers->away, false);
+    }
     transfers_progress(job->transfers, job);
     if (job->document) {
         job_end(job, 0);
@@ -283,12 +287,18 @@ void job_judge(struct job *job, const struct strand *strand)
     int error = job->sink ? atomic_load(&job->sink->error) : 0;
 
     job->planned = false;
-    if (strand->brought >= PARTIAL_BLOCK)
+    if (strand->brought >= PARTIAL_BLOCK) {
         job->tries = 0;
+        job->signed_again = false;
+    }
     if (job->phase != JOB_OPEN || strand->drop)
         return;
     if (error == 0 && strand->attempt.end == ATTEMPT_OK) {
-        job_came(job);
+        job_came(job, strand->by_signed);
+        return;
+    }
+    if (error == 0 && strand->by_signed && strand->attempt.end != ATTEMPT_LOCAL) {
+        job_signed_failed(job, strand);
         return;
     }
     job->attempt = strand->attempt;
@@ -331,7 +341,7 @@ static void job_opened(struct job *job)
         job_blame_disk(job, job->op.error);
         job_end(job, job->op.error);
     } else {
-        memcpy(job->tag, job->op.tag, sizeof(job->tag));
+        job_take_tag(job, job->op.tag);
         job->phase = JOB_OPEN;
     }
 }
@@ -368,6 +378,8 @@ static void job_committed(struct job *job)
     if (error == 0) {
         job->key = job->op.key;
         job_end(job, 0);
+    } else if (error == -EBADMSG && job->by_signed) {
+        job_signed_lied(job);
     } else if (error != -EAGAIN) {
         job_blame_disk(job, error);
         job_retry(job);

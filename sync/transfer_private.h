@@ -10,6 +10,7 @@
  *     transfer_strand.c  one request: its beginning and its end
  *     transfer_body.c    what its answer brings
  *     transfer_answer.c  what an answer's head must look like (pure)
+ *     transfer_signed.c  the address that is tried before the server's own
  *     transfer_memory.c  the token, and what failed lately
  *     transfer_disk.c    the disk thread: writing, hashing, committing
  *     transfer_sink.c    what the bytes have to look like, and what is made of them
@@ -136,14 +137,15 @@ struct strand {
     enum want_priority priority;
     bool ranged;
     uint64_t from;
-    uint64_t at; /* the next byte that is to come; behind it, not all need be written yet */
-    uint64_t to; /* where it may stop; of bytes without a size UINT64_MAX */
-    bool full;   /* paused since the disk is behind */
-    bool held;   /* paused since demand is waiting */
-    bool counts; /* the body is one we want */
-    bool ours;   /* sent to the origin of an Agnes server, with the token */
-    bool drop;   /* to be cancelled: not from inside a callback */
-    bool done;   /* it has brought what it was for */
+    uint64_t at;    /* the next byte that is to come; behind it, not all need be written yet */
+    uint64_t to;    /* where it may stop; of bytes without a size UINT64_MAX */
+    bool full;      /* paused since the disk is behind */
+    bool held;      /* paused since demand is waiting */
+    bool counts;    /* the body is one we want */
+    bool by_signed; /* sent to the signed address */
+    bool ours;      /* sent to the origin of an Agnes server, with the token */
+    bool drop;      /* to be cancelled: not from inside a callback */
+    bool done;      /* it has brought what it was for */
     uint64_t brought;
     uint64_t counted;         /* of it, as progress */
     uint64_t skipped;         /* bytes of a body that we do not want */
@@ -206,6 +208,9 @@ struct job {
     unsigned tries;    /* on this URL, since something last came */
     unsigned misfits;
     unsigned corruptions;
+    bool by_signed;    /* what is here is of a signed address, and so is what comes next */
+    bool signed_again; /* that is asked a second time, since something last came */
+    bool signed_over;  /* it is given up */
     bool no_cache;
     bool token_renewed;
     struct blob_key other; /* what the server says it has instead */
@@ -241,6 +246,7 @@ struct transfers {
     pthread_t net_thread;
     pthread_t disk_thread;
     atomic_bool away;
+    atomic_uint signed_failures; /* in a row */
 
     pthread_mutex_t lock;
     pthread_cond_t disk_work;     /* disk_first, or the end */
@@ -360,6 +366,26 @@ void transfers_note_url(struct transfers *transfers, char *const *urls, size_t g
 void transfers_doubt_urls(struct transfers *transfers, char *const *urls);
 
 void transfers_forget(struct transfers *transfers);
+
+/* --- signed addresses --- */
+
+/* What lies there already says by its tag where it came from, and it goes on there. Nothing is of
+ * nobody yet. */
+void job_take_tag(struct job *job, const char *tag);
+
+/* The tag as it is kept with the bytes. -EMSGSIZE. */
+int job_keep_tag(const struct job *job, const char *etag, char ret_tag[static PARTIAL_TAG_SIZE]);
+
+/* Where the next request goes, malloc'd. NULL: to the server. */
+char *job_signed_url(const struct job *job);
+
+/* From now on the server's own addresses. */
+void job_leave_signed(struct job *job);
+
+/* Something came by it, or did not, or was wrong. */
+void job_signed_came(struct job *job);
+void job_signed_failed(struct job *job, const struct strand *strand);
+void job_signed_lied(struct job *job);
 
 /* --- answers (pure) --- */
 

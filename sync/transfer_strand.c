@@ -144,13 +144,13 @@ static unsigned stall_seconds(const struct transfers *transfers)
     return half < 1 ? 1 : half > 30 ? 30 : half;
 }
 
-static int request(struct strand *strand)
+static int request(struct strand *strand, const char *signed_url)
 {
     struct job *job = strand->job;
     struct transfers *transfers = job->transfers;
-    const char *url = job->urls[job->url];
+    const char *url = signed_url ? signed_url : job->urls[job->url];
 
-    strand->ours = wants_token(job, url);
+    strand->ours = !strand->by_signed && wants_token(job, url);
 
     const struct fetch_request request = {
         .url = url,
@@ -162,6 +162,7 @@ static int request(struct strand *strand)
                       : 0,
         .gzip = job->document || tree_form_is_text(job->form),
         .no_cache = job->no_cache,
+        .foreign = strand->by_signed && source_is_foreign(transfers->conf.source, url),
         .stall_s = stall_seconds(transfers),
         .head = strand_head,
         .body = strand_body,
@@ -183,9 +184,15 @@ static bool is_ranged(const struct job *job, const struct span *span)
 void strand_start(struct job *job, const struct errand *errand)
 {
     struct transfers *transfers = job->transfers;
-    struct strand *strand = calloc(1, sizeof(*strand));
+    scoped_free char *signed_url = job->by_signed ? job_signed_url(job) : NULL;
+    struct strand *strand;
     int r;
 
+    if (job->by_signed && !signed_url) {
+        job_leave_signed(job);
+        return;
+    }
+    strand = calloc(1, sizeof(*strand));
     if (!strand) {
         job_say(job, ATTEMPT_LOCAL, -ENOMEM, "no memory");
         job_end(job, -ENOMEM);
@@ -200,20 +207,24 @@ void strand_start(struct job *job, const struct errand *errand)
         .from = errand->span.from,
         .at = errand->span.from,
         .to = errand->span.to,
+        .by_signed = job->by_signed,
         .token_version = transfers->token_version,
         .attempt = {.end = ATTEMPT_OK, .retry_after_s = -1},
     };
     job->strands = strand;
     job->strand_count++;
     transfers->busy++;
-    r = request(strand);
+    r = request(strand, signed_url);
     if (r == 0) {
         job->requests++;
         scoped_lock(&transfers->lock);
         transfers->stats.requests++;
+        transfers->stats.by_signed += strand->by_signed;
         return;
     }
-    strand_say(strand, r == -EINVAL ? ATTEMPT_REFUSED : ATTEMPT_LOCAL, r == -EINVAL ? -EPROTO : r,
-               r == -EINVAL ? "not a usable URL or token" : "no memory");
+    bool refused = r != -ENOMEM;
+
+    strand_say(strand, refused ? ATTEMPT_REFUSED : ATTEMPT_LOCAL, refused ? -EPROTO : r,
+               refused ? "not a usable URL or token" : "no memory");
     strand_settled(strand);
 }

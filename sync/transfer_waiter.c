@@ -20,6 +20,7 @@ static void waiter_end(struct job *job, struct waiter *waiter, int error, bool r
         .key = job->key,
         .resident = resident,
         .other = job->other,
+        .by_signed = error == 0 && job->by_signed,
         .bytes = job->bytes,
         .requests = job->requests,
     };

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* The signed addresses of the last manifest, in memory only. They are no news: a refresh that brings
+ * nothing else publishes and writes nothing. Who asks for one gets a copy, so a refresh need not
+ * wait for anybody. */
+#include <string.h>
+
+#include "cache/scoped.h"
+#include "sync/engine_private.h"
+
+void engine_renew_signed(struct engine *engine, const struct manifest *manifest, int64_t asked_ms)
+{
+    struct signed_urls *urls = NULL;
+    struct signed_urls *old;
+
+    signed_urls_new(manifest, asked_ms, &urls); /* without memory there are none */
+    {
+        scoped_lock(&engine->lock);
+        old = engine->signed_urls;
+        engine->signed_urls = urls;
+    }
+    signed_urls_free(old);
+    transfers_renew_signed(engine->transfers);
+}
+
+char *engine_signed_url(void *arg, const struct blob_key *key)
+{
+    struct engine *engine = arg;
+    const char *url;
+
+    scoped_lock(&engine->lock);
+    url = signed_urls_find(engine->signed_urls, key, signed_now_ms());
+    return url ? strdup(url) : NULL;
+}
