@@ -106,6 +106,15 @@ static bool errand_is_known(const struct refresh *refresh, struct errands *erran
     return true;
 }
 
+static void note_cost(struct refresh *refresh, const struct want_result *result)
+{
+    bool came = result->error == 0 && result->requests > 0;
+
+    refresh->report->requests += result->requests;
+    refresh->report->fetched += came;
+    refresh->report->signed_fetched += came && result->by_signed;
+}
+
 /* --- before publishing --- */
 
 static void stage_item(struct refresh *refresh, struct errands *errands, size_t index,
@@ -143,7 +152,7 @@ static void stage_others(struct refresh *refresh, struct errands *errands,
         refresh_note_bytes(refresh, &items[i].file->key, result);
         if (result->error != -EBADMSG || other.kind == BLOB_NONE)
             continue;
-        refresh->report->requests += result->requests;
+        note_cost(refresh, result);
         {
             scoped_lock(&errands->engine->lock);
             errands->engine->status.files_total++;
@@ -183,7 +192,7 @@ int refresh_stage(struct refresh *refresh)
     stage_others(refresh, &errands, items, count);
     for (size_t i = 0; i < count; i++) {
         settle_item(&items[i], &errands.errands[i].result);
-        refresh->report->requests += errands.errands[i].result.requests;
+        note_cost(refresh, &errands.errands[i].result);
         if (items[i].error == -ECANCELED)
             return refresh_fail(refresh, -ECANCELED, "stopped");
     }
@@ -222,7 +231,7 @@ static void settle_blob(struct refresh *refresh, const struct tree_blob *blob,
     const struct tree_row *row = tree_row(tree, tree_reference(tree, blob->first)->row);
     const struct tree_group *group = tree_group(tree, row->group);
 
-    refresh->report->requests += result->requests;
+    note_cost(refresh, result);
     refresh->report->sections[group->section].bytes += result->bytes;
     engine_note_blob(refresh->engine, &blob->key, result);
     refresh_note_bytes(refresh, &blob->key, result);

@@ -91,6 +91,8 @@ void report_absorb(struct report *report, const struct report *earlier)
     for (enum tree_section section = 0; section < TREE_SECTIONS; section++)
         report->sections[section].bytes += earlier->sections[section].bytes;
     report->requests += earlier->requests;
+    report->fetched += earlier->fetched;
+    report->signed_fetched += earlier->signed_fetched;
 }
 
 int report_add_error(struct report *report, enum tree_section section, const char *group,

@@ -47,7 +47,9 @@ struct report {
     uint64_t generation; /* after */
     bool changed;        /* a new generation was published (or would be: dry run) */
     bool dry_run;
-    uint64_t requests; /* made for this refresh */
+    uint64_t requests;       /* made for this refresh */
+    uint64_t fetched;        /* blobs that came for it */
+    uint64_t signed_fetched; /* those of them that came by a signed address */
     double seconds;
     int error;         /* negative errno when the refresh as a whole failed, else 0 */
     char message[200]; /* why */
@@ -73,6 +75,7 @@ void report_absorb(struct report *report, const struct report *earlier);
  *  "data_packages": ... the same, lines with "package",
  *  "memory_domains": ... the same, lines with "slug" for "name",
  *  "knowledge_artifacts": ... the same, lines with "kind" ("chunks", "digest"),
- *  "invariant_violations": [], "generation", "changed", "dry_run", "requests", "duration_ms",
+ *  "invariant_violations": [], "generation", "changed", "dry_run", "requests", "fetched",
+ *  "fetched_by_signed_url", "duration_ms",
  *  "error": null or why the refresh failed as a whole} */
 int report_json(const struct report *report, struct json **ret_json);

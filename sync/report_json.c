@@ -66,6 +66,8 @@ static int add_whole(struct json *root, const struct report *report)
         (r = json_add_bool(root, "changed", report->changed)) < 0 ||
         (r = json_add_bool(root, "dry_run", report->dry_run)) < 0 ||
         (r = json_add_u64(root, "requests", report->requests)) < 0 ||
+        (r = json_add_u64(root, "fetched", report->fetched)) < 0 ||
+        (r = json_add_u64(root, "fetched_by_signed_url", report->signed_fetched)) < 0 ||
         (r = json_add_u64(root, "duration_ms", (uint64_t)(report->seconds * 1000))) < 0)
         return r;
     return json_add_string(root, "error", report->error ? report->message : NULL);

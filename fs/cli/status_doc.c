@@ -181,6 +181,7 @@ static int add_transfers(struct json *root, const struct transfers_stats *stats)
     r |= json_add_u64(transfers, "failed", stats->wants_failed);
     r |= json_add_u64(transfers, "bytes", stats->bytes);
     r |= json_add_u64(transfers, "requests", stats->requests);
+    r |= json_add_u64(transfers, "by_signed_url", stats->by_signed);
     return r;
 }
 

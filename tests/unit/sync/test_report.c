@@ -265,6 +265,8 @@ static void as_json(void **state)
                      "{'kind':'digest','slug':'w','md5':'x'},{'kind':'graph','id':'g'}"));
     report = finish(&world);
     report->requests = 3;
+    report->fetched = 2;
+    report->signed_fetched = 1;
     report->seconds = 1.5;
     assert_int_equal(report_add_error(report, TREE_DIRECT, "", "z", -EIO, "broke"), 0);
     assert_int_equal(report_add_violation(report, "one too many"), 0);
@@ -286,7 +288,7 @@ static void as_json(void **state)
         "'errors':[{'kind':'digest','name':'w','error':'md5 is not 32 hex digits'}],"
         "'skipped_rows':[{'kind':'graph','name':'g','reason':'unknown kind \\'graph\\''}]},"
         "'invariant_violations':['one too many'],'generation':1,'changed':true,'dry_run':false,"
-        "'requests':3,'duration_ms':1500,'error':null}");
+        "'requests':3,'fetched':2,'fetched_by_signed_url':1,'duration_ms':1500,'error':null}");
     free(text);
     json_free(json);
     report_free(report);
