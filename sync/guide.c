@@ -52,12 +52,14 @@ const char *guide_basename(const char *path)
 
 void guide_put_alias(FILE *out, const char *path)
 {
+    static const char word[] = " (chunks)";
     const char *name = guide_basename(path);
-    char alias[NAME_SIZE + 16];
+    int length = (int)(strrchr(name, '.') - name);
+    char alias[NAME_SIZE + sizeof(word)];
 
-    snprintf(alias, sizeof(alias), "%.*s", (int)(strrchr(name, '.') - name), name);
+    snprintf(alias, sizeof(alias), "%.*s", length, name);
     if (guide_is_taken(alias))
-        strcat(alias, " (chunks)");
+        snprintf(alias, sizeof(alias), "%.*s%s", length, name, word);
     quote_sql_name(out, alias);
 }
 

@@ -171,12 +171,12 @@ static void put_plain_path(FILE *out, const struct guide *guide, const struct tr
     snprintf(path, sizeof(path), "%s%s%s", guide->root ? guide->root : "", guide->root ? "/" : "",
              row->path);
     putc('\'', out);
-    for (char *part = path, *next = path; next; part = next) {
-        next = strchr(part, '\'');
-        if (next)
-            *next++ = '\0';
+    for (char *part = path, *quote; part; part = quote ? quote + 1 : NULL) {
+        quote = strchr(part, '\'');
+        if (quote)
+            *quote = '\0';
         quote_line(out, part);
-        fputs(next ? "\'\'" : "\'", out);
+        fputs(quote ? "\'\'" : "\'", out);
     }
 }
 
