@@ -34,7 +34,8 @@ struct fixture {
     struct transfers *transfers;
     struct blob_key key;
 
-    const char *_Atomic at; /* path at the store; NULL: nothing is signed now */
+    struct http_server *signs; /* where signed addresses lead to; other, if nothing else is said */
+    const char *_Atomic at;    /* path at the store; NULL: nothing is signed now */
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -66,7 +67,7 @@ static char *give_signed(void *arg, const struct blob_key *key)
     const char *at = atomic_load(&f->at);
 
     assert_true(blob_key_equal(key, &f->key));
-    return at ? http_server_url(f->other, at) : NULL;
+    return at ? http_server_url(f->signs, at) : NULL;
 }
 
 static void open_transfers(struct fixture *f)
@@ -95,7 +96,7 @@ static int set_up(void **state)
     f->dir = tempdir_new();
     f->root = path_join(f->dir, "cache");
     f->server = http_server_new();
-    f->other = http_server_new();
+    f->other = f->signs = http_server_new();
     f->key = key_of(CONTENT, SIZE);
     atomic_init(&f->at, "/s");
     url = http_server_url(f->server, "");
@@ -179,7 +180,7 @@ static void serve(struct fixture *f, const void *here, const void *there, size_t
             &(struct http_answer){.body = here, .size = size, .etag = HERE, .ranges = true});
     if (there)
         http_server_answer(
-            f->other, "/s",
+            f->signs, "/s",
             &(struct http_answer){.body = there, .size = size, .etag = THERE, .ranges = true});
 }
 
@@ -229,15 +230,13 @@ static void it_is_asked_first_and_without_a_token(void **state)
 static void nor_does_a_token_go_to_one_at_the_servers_own_origin(void **state)
 {
     struct fixture *f = *state;
-    struct http_server *other = f->other;
 
-    f->other = f->server;
+    f->signs = f->server;
     serve(f, CONTENT, CONTENT, SIZE);
     assert_int_equal(fetch_it(f), 0);
     assert_int_equal(http_server_count(f->server, "/s"), 1);
     assert_int_equal(asked_here(f), 1);
     assert_false(http_server_has_header(f->server, 0, "Authorization", NULL));
-    f->other = other;
 }
 
 static void what_is_not_signed_comes_from_the_server(void **state)
