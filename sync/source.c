@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Why a token and a manifest stay at home: every URL that leaves this file went through
  * url_list_add, which compares its origin with the source's, both as libcurl itself understands
- * them. There is no other way out of source_urls. What a server has signed leaves by a door of its
- * own (source_signed.c), and whoever takes it there knows that no token goes with it. */
+ * them. There is no other way out of source_urls; what is signed has source_signed.c. */
 #include "sync/source.h"
 
 #include <errno.h>
