@@ -143,6 +143,7 @@ struct transfers_stats {
     uint64_t bytes;         /* of bodies, ever */
     uint64_t requests;      /* ever */
     uint64_t by_signed;     /* those of them that went to signed addresses */
+    uint64_t signed_failed; /* how often the server was asked in the place of one */
 };
 
 void transfers_stats(struct transfers *transfers, struct transfers_stats *ret_stats);

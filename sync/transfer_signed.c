@@ -84,7 +84,13 @@ void job_signed_failed(struct job *job, const struct strand *strand)
 
 void job_signed_lied(struct job *job)
 {
-    atomic_fetch_add(&job->transfers->signed_failures, 1);
+    struct transfers *transfers = job->transfers;
+
+    atomic_fetch_add(&transfers->signed_failures, 1);
+    {
+        scoped_lock(&transfers->lock);
+        transfers->stats.signed_failed++;
+    }
     job_leave_signed(job);
 }
 

@@ -182,6 +182,7 @@ static int add_transfers(struct json *root, const struct transfers_stats *stats)
     r |= json_add_u64(transfers, "bytes", stats->bytes);
     r |= json_add_u64(transfers, "requests", stats->requests);
     r |= json_add_u64(transfers, "by_signed_url", stats->by_signed);
+    r |= json_add_u64(transfers, "signed_urls_failed", stats->signed_failed);
     return r;
 }
 

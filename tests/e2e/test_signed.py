@@ -302,6 +302,7 @@ def test_a_store_that_fails_is_left_alone_until_the_next_refresh(agnes, instance
         for name in list(tables)[:10]:
             assert (mount / f"data/sales/{name}.parquet").read_bytes() == tables[name]
         assert (instance.store.count(), instance.count(AT_APP)) == (3, 10)
+        assert mount.status()["transfers"]["signed_urls_failed"] == 3
         instance.store.forget()
         mount.refresh()
         for name in list(tables)[10:]:
