@@ -158,16 +158,31 @@ int store_promote(struct store *store)
     return 0;
 }
 
+/* Whoever took the file away or changed it is found out here; from now on nobody expects it. The
+ * claim keeps a record that is being made for a new file out of this. */
+static void note_absence(struct store *store, const struct blob_key *key)
+{
+    scoped_claim struct claim claim = {0};
+    char path[BLOB_PATH_SIZE];
+
+    blob_path(key, path);
+    if (trust_expects(store->trust, key) && claim_take(&claim, store->keys, path) == 0 &&
+        !store_has(store, key))
+        trust_suspect(store->trust, key);
+}
+
 int store_get(struct store *store, const struct blob_key *key, int *ret_fd)
 {
     scoped_fd int fd = -1;
     struct stat st;
     int r = blob_open(store, key, &fd, &st);
 
+    if (r == 0 && !trust_holds(store->trust, key, &st))
+        r = -EUCLEAN;
+    if (r == -ENOENT || r == -EUCLEAN)
+        note_absence(store, key);
     if (r < 0)
         return r;
-    if (!trust_holds(store->trust, key, &st))
-        return -EUCLEAN;
     trust_touch(store->trust, key);
     *ret_fd = take_fd(fd);
     return 0;
@@ -179,6 +194,11 @@ bool store_has(struct store *store, const struct blob_key *key)
 
     return blob_stat(store, key, &st) == 0 && stat_is_plain(&st, store->root.owner) &&
            trust_holds(store->trust, key, &st);
+}
+
+bool store_expects(struct store *store, const struct blob_key *key)
+{
+    return trust_expects(store->trust, key);
 }
 
 bool store_holds(struct store *store, const struct blob_key *key)

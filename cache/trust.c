@@ -298,6 +298,23 @@ void trust_doubt(struct trust *trust)
         trust->slots[i].doubted = true;
 }
 
+void trust_suspect(struct trust *trust, const struct blob_key *key)
+{
+    scoped_lock(&trust->lock);
+    struct trust_record *slot = &trust->slots[find(trust, key)];
+
+    if (slot->key.kind != BLOB_NONE)
+        slot->doubted = true;
+}
+
+bool trust_expects(struct trust *trust, const struct blob_key *key)
+{
+    scoped_lock(&trust->lock);
+    const struct trust_record *record = record_of(trust, key);
+
+    return record && !record->doubted;
+}
+
 bool trust_holds(struct trust *trust, const struct blob_key *key, const struct stat *st)
 {
     scoped_lock(&trust->lock);

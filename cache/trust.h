@@ -6,8 +6,9 @@
  * Three answers to "may these bytes be served?":
  *
  *     trusted    the record is in force and the file still looks the same
- *     doubted    there is a record, but it comes from before an unclean stop: its XXH3 is good
- *                enough to check against, its existence is not good enough to skip the check
+ *     doubted    there is a record, but it comes from before an unclean stop, or the file was found
+ *                to be gone or another: its XXH3 is good enough to check against, its existence is
+ *                not good enough to skip the check
  *     unknown    no record, or another file: only the key's own digest can tell
  *
  * Limit: before Linux 6.13 ctime moves in steps of a few milliseconds, so a file that somebody
@@ -72,6 +73,12 @@ void trust_retain(struct trust *trust, const struct blob_key *keys, size_t count
 
 /* All records become doubted. */
 void trust_doubt(struct trust *trust);
+
+/* Whatever has the key's name now is not what is on record. */
+void trust_suspect(struct trust *trust, const struct blob_key *key);
+
+/* Is there a record in force? No word on the file. */
+bool trust_expects(struct trust *trust, const struct blob_key *key);
 
 /* Trusted, in the sense above? */
 bool trust_holds(struct trust *trust, const struct blob_key *key, const struct stat *st);

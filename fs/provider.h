@@ -35,7 +35,8 @@ struct provider {
     /* These bytes will be wanted soon; rest: all of them some time. Only a hint. */
     void (*ahead)(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size, bool rest);
 
-    /* Is the blob resident? One stat(2). */
+    /* Is the blob resident, by all that is known? Asked for each name of a listing, so it looks at
+     * nothing: a file that is gone all the same is found out by open, and not resident after that. */
     bool (*resident)(void *arg, const struct blob_key *key);
 
     /* Why the blob could not be had when it was last tried: one phrase, "" if that went well. */

@@ -41,7 +41,7 @@ static bool is_resident(void *arg, const struct blob_key *key)
 {
     const struct service *service = arg;
 
-    return store_has(service->session->store, key);
+    return store_expects(service->session->store, key);
 }
 
 static int find_partial(void *arg, const struct blob_key *key, struct partial **ret_partial)
@@ -118,7 +118,7 @@ static void count_resident(struct status_facts *facts, struct store *store)
     for (uint32_t i = 0; facts->tree && i < tree_blob_count(facts->tree); i++) {
         const struct tree_blob *blob = tree_blob(facts->tree, i);
 
-        if (store_has(store, &blob->key)) {
+        if (store_expects(store, &blob->key)) {
             facts->resident_files++;
             facts->resident_bytes += blob->key.size;
         }

@@ -145,6 +145,8 @@ static void get_answers(void **state)
     assert_false(store_has(fixture->store, &absent));
     assert_int_equal(store_verify(fixture->store, &absent), -ENOENT);
     assert_true(store_has(fixture->store, &key));
+    assert_true(store_expects(fixture->store, &key));
+    assert_false(store_expects(fixture->store, &absent));
     assert_int_equal(store_get(fixture->store, &key, &fd), 0);
     assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
     assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);

@@ -133,7 +133,9 @@ static void each_harm(struct fixture *fixture,
 static void expect_unclean(struct fixture *fixture, const struct harm *harm,
                            const struct blob_key *key)
 {
+    assert_true(store_expects(fixture->store, key)); /* which has not looked */
     assert_int_equal(get(fixture->store, key), -EUCLEAN);
+    assert_false(store_expects(fixture->store, key));
     assert_false(store_has(fixture->store, key));
 }
 
@@ -145,7 +147,9 @@ static void touched_is_never_returned(void **state)
 static void expect_verdict(struct fixture *fixture, const struct harm *harm,
                            const struct blob_key *key)
 {
+    get(fixture->store, key);
     assert_int_equal(store_verify(fixture->store, key), harm->bytes_are_right ? 0 : -EBADMSG);
+    assert_int_equal(store_expects(fixture->store, key), harm->bytes_are_right);
     assert_int_equal(get(fixture->store, key), harm->bytes_are_right ? 0 : -ENOENT);
 }
 
