@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The stat contract: (ino, size, mtime) of a file are functions of its content alone, so they are
- * the same in every mount and after every restart, and all differ when the content does. Sizes are
+ * the same in every mount and after every restart, and all differ when the content does. Links are
+ * counted in the generation that the request sees, not in the table, which may be ahead. Sizes are
  * exact before anything is fetched, blocks never say 0 (tar -S would archive zeros), times never
  * say "now". */
 #include <errno.h>
@@ -54,6 +55,36 @@ void attr_of_inode(const struct mount *mount, const struct tree *tree,
     }
 }
 
+int attr_facts(struct mount *mount, const struct view_now *now, uint64_t nodeid,
+               struct inode_facts *ret_facts)
+{
+    const struct tree_blob *blob;
+    int r;
+
+    r = inode_facts(mount->table, nodeid, ret_facts);
+    if (r < 0 || ret_facts->type != INODE_BLOB)
+        return r;
+    blob = tree_blob_find(now->tree, &ret_facts->key);
+    ret_facts->references = blob ? blob->references : 0;
+    return 0;
+}
+
+void attr_of_name(const struct tree *tree, const struct tree_node *node, struct stat *ret_attr)
+{
+    char path[TREE_PATH_MAX];
+
+    *ret_attr = (struct stat){.st_mode = node->type == TREE_DIR ? S_IFDIR : S_IFREG};
+    switch (node->type) {
+    case TREE_DIR:
+        if (tree_path(tree, node, path, sizeof(path)) == 0)
+            ret_attr->st_ino = inode_number_of_dir(path);
+        break;
+    case TREE_BLOB: ret_attr->st_ino = inode_number(&tree_blob(tree, node->blob)->key); break;
+    case TREE_TEXT: ret_attr->st_ino = inode_number(node->text.key); break;
+    case TREE_LIVE: ret_attr->st_ino = INODE_ROOT + 1; break; /* not known before it is made */
+    }
+}
+
 int attr_folder(const struct view_now *now, const struct inode_facts *facts,
                 const struct tree_node **ret_dir)
 {
@@ -86,18 +117,29 @@ static int lookup_blob(struct mount *mount, const struct view_now *now,
     const struct provider *provider = &mount->conf.provider;
     const struct tree_blob *blob = tree_blob(now->tree, node->blob);
     const bool resident = provider->resident(provider->arg, &blob->key);
+    const int r = inode_lookup_blob(mount->table, blob, resident ? FACE_FULL : FACE_LAZY, facts);
 
-    return inode_lookup_blob(mount->table, blob, resident ? FACE_FULL : FACE_LAZY, facts);
+    facts->references = blob->references;
+    return r;
+}
+
+static int lookup_dir(struct mount *mount, const struct view_now *now, const struct tree_node *node,
+                      struct inode_facts *facts)
+{
+    char path[TREE_PATH_MAX];
+    const int r = tree_path(now->tree, node, path, sizeof(path));
+
+    return r < 0 ? r : inode_lookup_dir(mount->table, path, now->published_ns, facts);
 }
 
 int attr_entry(struct mount *mount, const struct view_now *now, const struct tree_node *node,
-               const char *path, struct fuse_entry_param *ret_entry)
+               struct fuse_entry_param *ret_entry)
 {
     struct inode_facts facts;
     int r = -EIO;
 
     switch (node->type) {
-    case TREE_DIR: r = inode_lookup_dir(mount->table, path, now->published_ns, &facts); break;
+    case TREE_DIR: r = lookup_dir(mount, now, node, &facts); break;
     case TREE_BLOB: r = lookup_blob(mount, now, node, &facts); break;
     case TREE_TEXT:
         r = inode_lookup_text(mount->table, node->text.bytes, node->text.size, node->text.key,

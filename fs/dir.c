@@ -7,12 +7,13 @@
  * A listing that outlives its generation goes on as names only. With inodes it would bring back to
  * the kernel, after it was told to forget them, the files of the generation before.
  *
+ * The kernel asks for names with their inodes (readdirplus) first, and goes on that way as long as
+ * the reader looks at them, as `ls -l` does: who only lists is spared an inode for each name.
+ *
  * The kernel keeps listings (cache_readdir, keep_cache). It drops one when the folder's mtime has
  * changed, and learns that from the attributes which invalidate.c makes it ask for anew. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cache/scoped.h"
 #include "fs/mount_private.h"
@@ -22,8 +23,6 @@ struct open_dir {
     struct mount *mount;
     struct view_now now;         /* of the listing; the kernel serialises the reads of one handle */
     const struct tree_node *dir; /* in now.tree */
-    size_t path_length;
-    char path[]; /* of the folder, with a trailing slash unless it is the root */
 };
 
 #define DOTS 2 /* "." and ".." come first, at offsets 0 and 1 */
@@ -48,15 +47,9 @@ static void dir_release(struct inode_open *open)
 static int dir_new(struct mount *mount, fuse_ino_t nodeid, struct open_dir **ret_handle)
 {
     struct inode_facts facts;
-    struct open_dir *handle;
-    size_t length;
+    struct open_dir *handle = calloc(1, sizeof(*handle));
     int r;
 
-    r = inode_facts(mount->table, nodeid, &facts);
-    if (r < 0)
-        return r;
-    length = facts.type == INODE_DIR ? strlen(facts.path) : 0;
-    handle = calloc(1, sizeof(*handle) + length + 2);
     if (!handle)
         return -ENOMEM;
     r = inode_open(mount->table, nodeid, &handle->open, &facts);
@@ -72,10 +65,6 @@ static int dir_new(struct mount *mount, fuse_ino_t nodeid, struct open_dir **ret
         dir_free(handle);
         return r;
     }
-    memcpy(handle->path, facts.path, length);
-    if (length)
-        handle->path[length++] = '/';
-    handle->path_length = length;
     *ret_handle = handle;
     return 0;
 }
@@ -104,36 +93,49 @@ void serve_releasedir(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *
     fuse_reply_err(req, 0);
 }
 
-static mode_t mode_of_node(const struct tree_node *node)
+/* What is at an offset: the two dots, and then the children. */
+static const struct tree_node *entry_at(const struct open_dir *handle, off_t at,
+                                        const char **ret_name)
 {
-    return node->type == TREE_DIR ? S_IFDIR : S_IFREG;
+    const struct tree *tree = handle->now.tree;
+    const struct tree_node *node;
+
+    if (at < DOTS) {
+        *ret_name = at == 0 ? "." : "..";
+        return at == 0 ? handle->dir : tree_node(tree, handle->dir->parent);
+    }
+    node = tree_node(tree, handle->dir->dir.first + (uint32_t)(at - DOTS));
+    *ret_name = node->name;
+    return node;
 }
 
-/* What a plain readdir tells: a name, its type, and an inode number that need only be set. */
-static size_t add_name(fuse_req_t req, char *buffer, size_t room, const char *name, mode_t mode,
-                       off_t next)
+/* What a plain readdir tells. */
+static size_t add_name(fuse_req_t req, char *buffer, size_t room, const struct open_dir *handle,
+                       off_t at)
 {
-    const struct stat attr = {.st_ino = (ino_t)next + INODE_ROOT, .st_mode = mode};
+    const char *name;
+    const struct tree_node *node = entry_at(handle, at, &name);
+    struct stat attr;
 
-    return fuse_add_direntry(req, buffer, room, name, &attr, next);
+    attr_of_name(handle->now.tree, node, &attr);
+    return fuse_add_direntry(req, buffer, room, name, &attr, at + 1);
 }
 
 /* Also tells the inode, so that the stat that follows costs nothing. An entry without nodeid (dots,
  * live documents, an old listing, lack of memory) is only a name to the kernel. */
-static size_t add_entry(fuse_req_t req, char *buffer, size_t room, const char *name,
-                        struct open_dir *handle, const struct tree_node *node, off_t next)
+static size_t add_entry(fuse_req_t req, char *buffer, size_t room, const struct open_dir *handle,
+                        off_t at)
 {
-    struct mount *mount = mount_of(req);
-    struct fuse_entry_param entry = {.attr = {.st_ino = (ino_t)next + INODE_ROOT,
-                                              .st_mode = node ? mode_of_node(node) : S_IFDIR}};
-    char path[TREE_PATH_MAX];
+    struct mount *mount = handle->mount;
+    const char *name;
+    const struct tree_node *node = entry_at(handle, at, &name);
+    struct fuse_entry_param entry = {0};
     size_t size;
 
-    if (node && node->type != TREE_LIVE && view_is_current(&mount->view, &handle->now)) {
-        snprintf(path, sizeof(path), "%.*s%s", (int)handle->path_length, handle->path, name);
-        attr_entry(mount, &handle->now, node, path, &entry);
-    }
-    size = fuse_add_direntry_plus(req, buffer, room, name, &entry, next);
+    if (at < DOTS || node->type == TREE_LIVE || !view_is_current(&mount->view, &handle->now) ||
+        attr_entry(mount, &handle->now, node, &entry) < 0)
+        attr_of_name(handle->now.tree, node, &entry.attr);
+    size = fuse_add_direntry_plus(req, buffer, room, name, &entry, at + 1);
     if (size > room && entry.ino)
         inode_forget(mount->table, entry.ino, 1);
     return size;
@@ -171,15 +173,8 @@ static void read_dir(fuse_req_t req, size_t size, off_t offset, struct open_dir 
         return;
     }
     for (off_t at = offset; at < end; at++) {
-        const struct tree_node *node = at < DOTS
-                                           ? NULL
-                                           : tree_node(handle->now.tree, handle->dir->dir.first +
-                                                                             (uint32_t)(at - DOTS));
-        const char *name = node ? node->name : at == 0 ? "." : "..";
-        const size_t entry = plus ? add_entry(req, buffer + used, size - used, name, handle, node,
-                                              at + 1)
-                                  : add_name(req, buffer + used, size - used, name,
-                                             node ? mode_of_node(node) : S_IFDIR, at + 1);
+        const size_t entry = plus ? add_entry(req, buffer + used, size - used, handle, at)
+                                  : add_name(req, buffer + used, size - used, handle, at);
 
         if (entry > size - used)
             break;

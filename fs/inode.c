@@ -102,6 +102,11 @@ static struct face *find_face(const struct inode_table *table, uint64_t nodeid)
     return face;
 }
 
+struct inode *inode_of_nodeid(const struct inode_table *table, uint64_t nodeid)
+{
+    return owner(find_face(table, nodeid));
+}
+
 /* --- entries --- */
 
 struct identity inode_identity_of_path(const char *path)
@@ -172,13 +177,26 @@ void inode_bury_if_dead(struct inode_table *table, struct inode *inode)
     free(inode);
 }
 
+/* 0 means "none" to many, 1 is the root's. */
+uint64_t inode_number(const struct blob_key *key)
+{
+    const uint64_t ino = blob_key_hash(key);
+
+    return ino > INODE_ROOT ? ino : ino + 2;
+}
+
+uint64_t inode_number_of_dir(const char *path)
+{
+    const struct identity identity = inode_identity_of_path(path);
+
+    return *path ? inode_number(&identity.key) : INODE_ROOT;
+}
+
 static void fill_facts(const struct inode *inode, enum inode_face face, struct inode_facts *facts)
 {
-    const uint64_t ino = blob_key_hash(&inode->key);
-
     *facts = (struct inode_facts){
         .nodeid = inode->faces[face].nodeid,
-        .ino = ino > INODE_ROOT ? ino : ino + 2, /* 0 means "none" to many, 1 is the root's */
+        .ino = inode_number(&inode->key),
         .type = inode->type,
         .face = face,
         .references = inode->references,
@@ -347,7 +365,7 @@ int inode_open(struct inode_table *table, uint64_t nodeid, struct inode_open *op
 /* Lock held; an open keeps its face: it is there. */
 static void wait_no_more(struct inode_table *table, struct inode_open *open)
 {
-    owner(find_face(table, open->nodeid))->waiting -= open->waits;
+    inode_of_nodeid(table, open->nodeid)->waiting -= open->waits;
     open->waits = false;
 }
 
@@ -360,13 +378,12 @@ void inode_has_bytes(struct inode_table *table, struct inode_open *open)
 void inode_outdate(struct inode_table *table, uint64_t nodeid)
 {
     scoped_lock(&table->lock);
-    owner(find_face(table, nodeid))->outdated = true;
+    inode_of_nodeid(table, nodeid)->outdated = true;
 }
 
 void inode_close(struct inode_table *table, struct inode_open *open)
 {
     struct inode *inode;
-    struct face *face;
 
     scoped_lock(&table->lock);
     wait_no_more(table, open);
@@ -376,8 +393,7 @@ void inode_close(struct inode_table *table, struct inode_open *open)
         table->opened = open->next;
     if (open->next)
         open->next->previous = open->previous;
-    face = find_face(table, open->nodeid);
-    inode = owner(face);
+    inode = inode_of_nodeid(table, open->nodeid);
     inode->opens[face_of(open->nodeid)]--;
     inode->outdated &= inode->opens[FACE_FULL] > 0;
     inode_bury_if_dead(table, inode);

@@ -63,12 +63,16 @@ struct inode_facts {
     uint64_t ino;
     enum inode_type type;
     enum inode_face face;
-    uint32_t references; /* of a blob */
+    uint32_t references; /* of a blob; the table's count */
     struct blob_key key; /* of a blob or text */
     int64_t mtime_ns;
     const char *path;  /* of a folder */
     const char *bytes; /* of a text; key.size of them */
 };
+
+/* What `stat` shows of the blob or text with this key, and of the folder with this path. */
+uint64_t inode_number(const struct blob_key *key);
+uint64_t inode_number_of_dir(const char *path);
 
 /* The root is there from the start, and for ever. */
 int inode_table_new(struct inode_table **ret_table);
@@ -119,9 +123,9 @@ void inode_release_all(struct inode_table *table);
 
 /* --- a new generation --- */
 
-/* Applies the differences in references. A blob that the table never saw gets an entry. The old
- * and the new tree may be in use by requests meanwhile: counts are added and subtracted, so order
- * among them does not matter. after is the new tree (for the times of new blobs). */
+/* Applies the differences in references. A blob that the table never saw gets an entry. Requests may
+ * see the old tree meanwhile, or the new one: what they look up is kept by its lookups. after is the
+ * new tree (for the times of new blobs). */
 int inode_publish(struct inode_table *table, const struct tree_diff *diff,
                   const struct tree *after);
 
@@ -131,6 +135,14 @@ uint64_t inode_dir_nodeid(struct inode_table *table, const char *path);
 /* A folder whose entries changed: its time moves, which is what makes the kernel read it anew.
  * Returns its nodeid, as inode_dir_nodeid. */
 uint64_t inode_touch_dir(struct inode_table *table, const char *path, int64_t mtime_ns);
+
+/* The blobs that are open, one for each open file; the caller frees the array. */
+struct inode_opened {
+    uint64_t nodeid;
+    struct blob_key key;
+};
+
+int inode_opened(struct inode_table *table, struct inode_opened **ret_opened, size_t *ret_count);
 
 /* The nodeids of a blob that the kernel knows, 0 where it knows none. */
 void inode_faces(struct inode_table *table, const struct blob_key *key,

@@ -51,6 +51,9 @@ struct identity inode_identity_of_path(const char *path);
 /* NULL if there is none. */
 struct inode *inode_find(const struct inode_table *table, const struct identity *identity);
 
+/* Of a nodeid that is there. */
+struct inode *inode_of_nodeid(const struct inode_table *table, uint64_t nodeid);
+
 /* own: a folder's path or a text's bytes, copied; NULL for a blob. NULL without memory. */
 struct inode *inode_create(struct inode_table *table, const struct identity *identity,
                            int64_t mtime_ns, const char *own, size_t own_size);

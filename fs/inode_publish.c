@@ -1,30 +1,52 @@
 /* SPDX-License-Identifier: MIT */
 /* A generation reaches the table as differences: an inode whose references do not change is not
- * even looked at, so a refresh costs what changed, and what the kernel holds stays as it is. */
+ * even looked at, so a refresh costs what changed, and what the kernel holds stays as it is. Requests
+ * are answered meanwhile, in between. */
 #include <errno.h>
+#include <time.h>
 
 #include "cache/scoped.h"
 #include "fs/inode_private.h"
+
+#define BATCH 1024 /* changes for which requests have to wait, a millisecond or so */
+
+static int change_references(struct inode_table *table, const struct reference_change *change,
+                             const struct tree *after)
+{
+    const struct identity identity = {.type = INODE_BLOB, .key = change->key};
+    struct inode *inode = inode_find(table, &identity);
+
+    if (!inode && change->after > change->before)
+        inode = inode_create(table, &identity, tree_blob_find(after, &change->key)->mtime_ns, NULL,
+                             0);
+    if (!inode)
+        return -ENOMEM;
+    inode->references += change->after - change->before; /* modulo 2^32: also downwards */
+    inode_bury_if_dead(table, inode);
+    return 0;
+}
+
+/* A mutex does not go to who waits for it, but to who is awake: for whoever locks it again at once,
+ * nobody else ever gets it. */
+static void give_way(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+}
 
 int inode_publish(struct inode_table *table, const struct tree_diff *diff, const struct tree *after)
 {
     int r = 0;
 
-    scoped_lock(&table->lock);
-    for (size_t i = 0; i < diff->reference_count; i++) {
-        const struct reference_change *change = &diff->references[i];
-        const struct identity identity = {.type = INODE_BLOB, .key = change->key};
-        struct inode *inode = inode_find(table, &identity);
+    for (size_t done = 0; done < diff->reference_count;) {
+        const size_t left = diff->reference_count - done;
+        const size_t end = done + (left < BATCH ? left : BATCH);
 
-        if (!inode && change->after > change->before)
-            inode = inode_create(table, &identity, tree_blob_find(after, &change->key)->mtime_ns,
-                                 NULL, 0);
-        if (!inode) {
-            r = -ENOMEM;
-            continue;
-        }
-        inode->references += change->after - change->before; /* modulo 2^32: also downwards */
-        inode_bury_if_dead(table, inode);
+        if (done > 0)
+            give_way();
+        scoped_lock(&table->lock);
+        for (; done < end; done++)
+            if (change_references(table, &diff->references[done], after) < 0)
+                r = -ENOMEM;
     }
     return r;
 }
@@ -50,6 +72,29 @@ uint64_t inode_touch_dir(struct inode_table *table, const char *path, int64_t mt
         return 0;
     inode->mtime_ns = mtime_ns;
     return inode->faces[FACE_FULL].nodeid;
+}
+
+int inode_opened(struct inode_table *table, struct inode_opened **ret_opened, size_t *ret_count)
+{
+    struct inode_opened *opened;
+    size_t count = 0;
+
+    scoped_lock(&table->lock);
+    for (const struct inode_open *open = table->opened; open; open = open->next)
+        count++;
+    opened = calloc(count + 1, sizeof(*opened));
+    if (!opened)
+        return -ENOMEM;
+    count = 0;
+    for (const struct inode_open *open = table->opened; open; open = open->next) {
+        const struct inode *inode = inode_of_nodeid(table, open->nodeid);
+
+        if (inode->type == INODE_BLOB)
+            opened[count++] = (struct inode_opened){open->nodeid, inode->key};
+    }
+    *ret_opened = opened;
+    *ret_count = count;
+    return 0;
 }
 
 void inode_faces(struct inode_table *table, const struct blob_key *key,

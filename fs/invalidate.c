@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The view and the table have switched; now the kernel hears of it. Order and limits were measured
+/* The table and the view have switched; now the kernel hears of it. Order and limits were measured
  * on Linux 6.18:
  *
  *   1. Each changed name, one by one (22 us each), so that what did not change stays in the kernel's
@@ -11,7 +11,8 @@
  *      A folder that stays is never invalidated by its own name: getcwd inside it would fail.
  *   2. Each folder whose entries changed: attributes only. Its new mtime drops the cached listing.
  *   3. Each blob whose reference count changed: attributes only, else open files show the old
- *      st_nlink. Never with an offset: that would wait for pages that a reader holds.
+ *      st_nlink. After an epoch only those that are open: the others are looked up anew. Never with
+ *      an offset: that would wait for pages that a reader holds.
  *
  * The kernel answers -ENOENT for what it does not remember; that is no error. This runs on the
  * publishing thread, which serves no request, and holds no lock: the kernel may make it wait. */
@@ -41,33 +42,43 @@ static bool parent_path(const struct name_change *change, const struct tree *bef
     return tree_path(tree, tree_node(tree, node->parent), path, TREE_PATH_MAX) == 0;
 }
 
-static void invalidate_names(struct mount *mount, const struct tree_diff *diff,
-                             const struct tree *before, const struct tree *after)
+/* Every name at once; false where that is not cheaper, or not to be had. */
+static bool forget_all_names(struct mount *mount, const struct tree_diff *diff)
+{
+    return mount->epoch && diff->name_count > NAMES_AT_MOST &&
+           fuse_lowlevel_notify_increment_epoch(mount->session) == 0;
+}
+
+static void forget_names(struct mount *mount, const struct tree_diff *diff,
+                         const struct tree *before, const struct tree *after)
 {
     char parent[TREE_PATH_MAX];
 
-    if (mount->epoch && diff->name_count > NAMES_AT_MOST &&
-        fuse_lowlevel_notify_increment_epoch(mount->session) == 0)
-        return;
     for (size_t i = 0; i < diff->name_count; i++)
         if (parent_path(&diff->names[i], before, after, parent))
             forget_name(mount, &diff->names[i], parent);
 }
 
-static void invalidate_folders(struct mount *mount, const struct tree_diff *diff,
-                               const struct tree *before, const struct tree *after,
-                               int64_t published_ns)
+static bool same_folder(const struct name_change *a, const struct name_change *b)
 {
-    char parent[TREE_PATH_MAX], last[TREE_PATH_MAX] = "";
-    bool any = false;
+    if (a->after && b->after)
+        return a->after->parent == b->after->parent;
+    return !a->after && !b->after && a->before->parent == b->before->parent;
+}
 
-    /* Changes of one folder mostly follow each other: told once is enough. */
+/* Changes of one folder mostly follow each other: told once is enough. */
+static void forget_folders(struct mount *mount, const struct tree_diff *diff,
+                           const struct tree *before, const struct tree *after,
+                           int64_t published_ns)
+{
+    char parent[TREE_PATH_MAX], last[TREE_PATH_MAX] = "/";
+
     for (size_t i = 0; i < diff->name_count; i++) {
         uint64_t nodeid;
 
-        if (!parent_path(&diff->names[i], before, after, parent) || (any && !strcmp(parent, last)))
+        if ((i > 0 && same_folder(&diff->names[i - 1], &diff->names[i])) ||
+            !parent_path(&diff->names[i], before, after, parent) || !strcmp(parent, last))
             continue;
-        any = true;
         memcpy(last, parent, sizeof(last));
         nodeid = inode_touch_dir(mount->table, parent, published_ns);
         if (nodeid)
@@ -75,7 +86,7 @@ static void invalidate_folders(struct mount *mount, const struct tree_diff *diff
     }
 }
 
-static void invalidate_counts(struct mount *mount, const struct tree_diff *diff)
+static void forget_counts(struct mount *mount, const struct tree_diff *diff)
 {
     uint64_t nodeids[FACES];
 
@@ -87,10 +98,35 @@ static void invalidate_counts(struct mount *mount, const struct tree_diff *diff)
     }
 }
 
+static uint32_t references_in(const struct tree *tree, const struct blob_key *key)
+{
+    const struct tree_blob *blob = tree_blob_find(tree, key);
+
+    return blob ? blob->references : 0;
+}
+
+static void forget_counts_of_open_files(struct mount *mount, const struct tree *before,
+                                        const struct tree *after)
+{
+    scoped_free struct inode_opened *opened = NULL;
+    size_t count = 0;
+
+    inode_opened(mount->table, &opened, &count);
+    for (size_t i = 0; i < count; i++)
+        if (references_in(before, &opened[i].key) != references_in(after, &opened[i].key))
+            fuse_lowlevel_notify_inval_inode(mount->session, opened[i].nodeid, -1, 0);
+}
+
 void invalidate(struct mount *mount, const struct tree_diff *diff, const struct tree *before,
                 const struct tree *after, int64_t published_ns)
 {
-    invalidate_names(mount, diff, before, after);
-    invalidate_folders(mount, diff, before, after, published_ns);
-    invalidate_counts(mount, diff);
+    const bool all = forget_all_names(mount, diff);
+
+    if (!all)
+        forget_names(mount, diff, before, after);
+    forget_folders(mount, diff, before, after, published_ns);
+    if (all)
+        forget_counts_of_open_files(mount, before, after);
+    else
+        forget_counts(mount, diff);
 }

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The order of a publish is the whole correctness of a refresh under readers:
  *
- *     view_swap       new look-ups see the new generation
- *     inode_publish   reference counts follow
- *     invalidate      the kernel forgets what it knew of the old one
+ *     tree_diff_make, inode_publish   all that takes its time; nobody sees anything of it
+ *     view_swap                       new look-ups see the new generation
+ *     invalidate                      the kernel forgets what it knew of the old one
+ *
+ * Between the last two the kernel still shows the old generation and we the new one, so nothing
+ * slow may stand between them. What `stat` shows of a generation comes from its tree, hence the
+ * table may be ahead of it.
  *
  * A reply computed before the swap may reach the kernel after the notification; the kernel drops it,
  * since epochs and attribute versions are those of the time of the request. */
@@ -202,14 +206,18 @@ int mount_run(struct mount *mount, void (*ready)(void *arg), void *arg)
 
 void mount_publish(struct mount *mount, struct tree *tree)
 {
+    scoped_view struct view_now now = view_get(&mount->view);
     scoped(tree_unrefp) struct tree *before = NULL;
     struct tree_diff diff;
     int64_t published_ns;
+    int r;
 
+    r = tree_diff_make(now.tree, tree, &diff);
+    if (r == 0)
+        inode_publish(mount->table, &diff, tree);
     before = view_swap(&mount->view, tree_ref(tree), &published_ns);
-    if (tree_diff_make(before, tree, &diff) < 0)
+    if (r < 0)
         return;
-    inode_publish(mount->table, &diff, tree);
     invalidate(mount, &diff, before, tree, published_ns);
     tree_diff_release(&diff);
 #if AGNESFS_DEBUG

@@ -60,14 +60,21 @@ static inline struct mount *mount_of(fuse_req_t req)
 
 /* --- attr.c: what `stat` shows --- */
 
+/* What is known of an inode, with the references that it has in this generation. */
+int attr_facts(struct mount *mount, const struct view_now *now, uint64_t nodeid,
+               struct inode_facts *ret_facts);
+
 /* Of an inode. tree tells a folder's subfolders; a folder that it does not have has no links. */
 void attr_of_inode(const struct mount *mount, const struct tree *tree,
                    const struct inode_facts *facts, struct stat *ret_attr);
 
+/* What a listing tells of a name without its inode: the type, and the number that stat would show. */
+void attr_of_name(const struct tree *tree, const struct tree_node *node, struct stat *ret_attr);
+
 /* The kernel gets to know the inode behind a node: one lookup, to be undone with inode_forget when
- * the reply fails. path: the node's own. */
+ * the reply fails. */
 int attr_entry(struct mount *mount, const struct view_now *now, const struct tree_node *node,
-               const char *path, struct fuse_entry_param *ret_entry);
+               struct fuse_entry_param *ret_entry);
 
 /* The folder of an inode in this generation. -ENOENT: withdrawn, -ENOTDIR. */
 int attr_folder(const struct view_now *now, const struct inode_facts *facts,

@@ -32,8 +32,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     struct mount *mount = userdata;
 
     fuse_set_feature_flag(conn, FUSE_CAP_NO_EXPORT_SUPPORT);
-    fuse_set_feature_flag(conn, FUSE_CAP_READDIRPLUS);
-    fuse_unset_feature_flag(conn, FUSE_CAP_READDIRPLUS_AUTO);
+    fuse_set_feature_flag(conn, FUSE_CAP_READDIRPLUS); /* at the kernel's discretion: dir.c */
+    fuse_set_feature_flag(conn, FUSE_CAP_READDIRPLUS_AUTO);
     /* With asynchronous reads a signal handler of the reader runs only when the bytes are there. */
     fuse_unset_feature_flag(conn, FUSE_CAP_ASYNC_READ);
     fuse_unset_feature_flag(conn, FUSE_CAP_SPLICE_READ);
@@ -54,7 +54,6 @@ static int lookup(struct mount *mount, fuse_ino_t parent, const char *name,
     scoped_view struct view_now now = view_get(&mount->view);
     const struct tree_node *dir, *node;
     struct inode_facts facts;
-    char path[TREE_PATH_MAX];
     int r;
 
     if (strlen(name) > NAME_MAX)
@@ -66,10 +65,7 @@ static int lookup(struct mount *mount, fuse_ino_t parent, const char *name,
     if (r < 0)
         return r;
     node = tree_child(now.tree, dir, name);
-    if (!node)
-        return -ENOENT;
-    r = tree_path(now.tree, node, path, sizeof(path));
-    return r < 0 ? r : attr_entry(mount, &now, node, path, ret_entry);
+    return node ? attr_entry(mount, &now, node, ret_entry) : -ENOENT;
 }
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -111,7 +107,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info 
     int r;
 
     (void)info;
-    r = inode_facts(mount->table, nodeid, &facts);
+    r = attr_facts(mount, &now, nodeid, &facts);
     if (r < 0) {
         fuse_reply_err(req, -r);
         return;

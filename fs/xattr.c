@@ -97,7 +97,7 @@ static int value_references(const struct subject *subject, char text[static VALU
 {
     if (subject->facts->type != INODE_BLOB)
         return -ENODATA;
-    return snprintf(text, VALUE_SIZE, "%" PRIu32, subject->facts->references);
+    return snprintf(text, VALUE_SIZE, "%" PRIu32, subject->blob ? subject->blob->references : 0);
 }
 
 static int value_generation(const struct subject *subject, char text[static VALUE_SIZE])
@@ -163,8 +163,8 @@ static int value_of(struct mount *mount, fuse_ino_t nodeid, const char *name,
     struct subject subject;
     int r;
 
-    if (!value) /* security.*, system.*: asked for on every `ls -l` */
-        return -ENODATA;
+    if (!value) /* of security.* and system.*, ls -l then asks for one file and no more */
+        return strncmp(name, "user.", 5) ? -EOPNOTSUPP : -ENODATA;
     r = inode_facts(mount->table, nodeid, &facts);
     if (r < 0)
         return r;

@@ -256,6 +256,21 @@ def test_readdir_says_type_and_inode_of_each_name(mount):
                     assert inode == real.st_ino, (path, name)
 
 
+def test_a_listing_of_thousands_names_the_inodes_that_stat_shows_and_makes_none(agnes, stack):
+    """Only what is looked at becomes an inode in kernel and daemon; names alone come cheap."""
+    many = [stack.add_table(f"t{number}", raw(b"%d" % number)) for number in range(3000)]
+    stack.add_package("many", *many, stack.add_table("parts", {"day=1/data.parquet": raw(b"1")}))
+    stack.write()
+    with agnes.mount(stack.url, "prefetch=none") as mount:
+        found = readdir(mount / "data/many")
+        assert len(found) == 3000 + len({".", "..", "parts", "README.md"})
+        assert mount.status()["mount"]["lookups"] < 2000
+        run_quietly("ls", "-l", mount / "data/many")
+        for name, (_, inode) in found.items():
+            assert inode == (mount / "data/many" / name).lstat().st_ino, name
+        assert mount.status()["mount"]["lookups"] >= 3000
+
+
 def test_ls_find_and_du_walk_the_tree_without_a_complaint(mount):
     listing = run_quietly("ls", "-lRa", mount.path)
     assert "orders_copy.parquet" in listing and "?" not in listing
