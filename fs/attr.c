@@ -55,6 +55,11 @@ void attr_of_inode(const struct mount *mount, const struct tree *tree,
     }
 }
 
+double attr_name_timeout(const struct view_now *now)
+{
+    return now->leaving ? 0 : KERNEL_TIMEOUT_S;
+}
+
 int attr_facts(struct mount *mount, const struct view_now *now, uint64_t nodeid,
                struct inode_facts *ret_facts)
 {
@@ -152,7 +157,7 @@ int attr_entry(struct mount *mount, const struct view_now *now, const struct tre
     *ret_entry = (struct fuse_entry_param){
         .ino = facts.nodeid,
         .attr_timeout = KERNEL_TIMEOUT_S,
-        .entry_timeout = node->type == TREE_LIVE ? 0 : KERNEL_TIMEOUT_S,
+        .entry_timeout = node->type == TREE_LIVE ? 0 : attr_name_timeout(now),
     };
     attr_of_inode(mount, now->tree, &facts, &ret_entry->attr);
     return 0;

@@ -4,8 +4,8 @@
  * at offset 0, not with opendir: between the two the kernel has asked for the folder's mtime, and
  * would keep an old listing under a new mtime.
  *
- * A listing that outlives its generation goes on as names only. With inodes it would bring back to
- * the kernel, after it was told to forget them, the files of the generation before.
+ * A listing of a generation that leaves goes on as names only. With inodes it would bring back to the
+ * kernel, after it was told to forget them, the files of the generation before.
  *
  * The kernel asks for names with their inodes (readdirplus) first, and goes on that way as long as
  * the reader looks at them, as `ls -l` does: who only lists is spared an inode for each name.
@@ -132,7 +132,7 @@ static size_t add_entry(fuse_req_t req, char *buffer, size_t room, const struct 
     struct fuse_entry_param entry = {0};
     size_t size;
 
-    if (at < DOTS || node->type == TREE_LIVE || !view_is_current(&mount->view, &handle->now) ||
+    if (at < DOTS || node->type == TREE_LIVE || !view_stays(&mount->view, &handle->now) ||
         attr_entry(mount, &handle->now, node, &entry) < 0)
         attr_of_name(handle->now.tree, node, &entry.attr);
     size = fuse_add_direntry_plus(req, buffer, room, name, &entry, at + 1);

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* The table and the view have switched; now the kernel hears of it. Order and limits were measured
- * on Linux 6.18:
+/* What the kernel is told around a switch. Order and limits were measured on Linux 6.18:
  *
- *   1. Each changed name, one by one (22 us each), so that what did not change stays in the kernel's
- *      caches, pages included. Invalidated, not expired: that takes the parent's lock, so a look-up
- *      that was answered before the switch can not settle after it, and a name that is being
+ *   1. Each changed name, one by one (5 to 20 us each), so that what did not change stays in the
+ *      kernel's caches, pages included. Invalidated, not expired: that takes the parent's lock, so a
+ *      look-up that was answered before can not settle after it, and a name that is being
  *      revalidated meanwhile is gone all the same.
- *      From some number of names on an epoch is cheaper: one message makes every name be looked up
- *      again, whatever the size of the stack. It drops the pages of all files that nobody has open.
+ *      Not by an epoch, which tells of all names in one message of 4 us: whoever walks a path next
+ *      then waits until the kernel has dropped all that it knew below, half a second for 50,000.
  *      A folder that stays is never invalidated by its own name: getcwd inside it would fail.
  *   2. Each folder whose entries changed: attributes only. Its new mtime drops the cached listing.
- *   3. Each blob whose reference count changed: attributes only, else open files show the old
- *      st_nlink. After an epoch only those that are open: the others are looked up anew. Never with
- *      an offset: that would wait for pages that a reader holds.
+ *   3. Each blob whose reference count changed: attributes only, else the names that it keeps, and
+ *      open files, show the old st_nlink. Never with an offset: that would wait for pages that a
+ *      reader holds.
  *
  * The kernel answers -ENOENT for what it does not remember; that is no error. This runs on the
  * publishing thread, which serves no request, and holds no lock: the kernel may make it wait. */
@@ -20,8 +19,6 @@
 
 #include "cache/scoped.h"
 #include "fs/mount_private.h"
-
-#define NAMES_AT_MOST 1000
 
 static void forget_name(struct mount *mount, const struct name_change *change, const char *parent)
 {
@@ -42,15 +39,8 @@ static bool parent_path(const struct name_change *change, const struct tree *bef
     return tree_path(tree, tree_node(tree, node->parent), path, TREE_PATH_MAX) == 0;
 }
 
-/* Every name at once; false where that is not cheaper, or not to be had. */
-static bool forget_all_names(struct mount *mount, const struct tree_diff *diff)
-{
-    return mount->epoch && diff->name_count > NAMES_AT_MOST &&
-           fuse_lowlevel_notify_increment_epoch(mount->session) == 0;
-}
-
-static void forget_names(struct mount *mount, const struct tree_diff *diff,
-                         const struct tree *before, const struct tree *after)
+void invalidate_names(struct mount *mount, const struct tree_diff *diff, const struct tree *before,
+                      const struct tree *after)
 {
     char parent[TREE_PATH_MAX];
 
@@ -86,11 +76,15 @@ static void forget_folders(struct mount *mount, const struct tree_diff *diff,
     }
 }
 
+/* Of what has a name before and after. What has none any more was invalidated with its names, and
+ * what had none has been looked up in this generation, unless it is open. */
 static void forget_counts(struct mount *mount, const struct tree_diff *diff)
 {
     uint64_t nodeids[FACES];
 
     for (size_t i = 0; i < diff->reference_count; i++) {
+        if (!diff->references[i].before || !diff->references[i].after)
+            continue;
         inode_faces(mount->table, &diff->references[i].key, nodeids);
         for (size_t face = 0; face < FACES; face++)
             if (nodeids[face])
@@ -117,16 +111,10 @@ static void forget_counts_of_open_files(struct mount *mount, const struct tree *
             fuse_lowlevel_notify_inval_inode(mount->session, opened[i].nodeid, -1, 0);
 }
 
-void invalidate(struct mount *mount, const struct tree_diff *diff, const struct tree *before,
-                const struct tree *after, int64_t published_ns)
+void invalidate_rest(struct mount *mount, const struct tree_diff *diff, const struct tree *before,
+                     const struct tree *after, int64_t published_ns)
 {
-    const bool all = forget_all_names(mount, diff);
-
-    if (!all)
-        forget_names(mount, diff, before, after);
     forget_folders(mount, diff, before, after, published_ns);
-    if (all)
-        forget_counts_of_open_files(mount, before, after);
-    else
-        forget_counts(mount, diff);
+    forget_counts(mount, diff);
+    forget_counts_of_open_files(mount, before, after);
 }

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The order of a publish is the whole correctness of a refresh under readers:
  *
- *     tree_diff_make, inode_publish   all that takes its time; nobody sees anything of it
- *     view_swap                       new look-ups see the new generation
- *     invalidate                      the kernel forgets what it knew of the old one
+ *     tree_diff_make, inode_publish   the table knows both generations
+ *     view_leave                      what is answered from here on, the kernel does not keep
+ *     invalidate_names                it forgets the names that will change, and asks us each time
+ *     view_swap                       all of them lead to the new generation
+ *     invalidate_rest                 it forgets listings, and the counts of what stays
  *
- * Between the last two the kernel still shows the old generation and we the new one, so nothing
- * slow may stand between them. What `stat` shows of a generation comes from its tree, hence the
- * table may be ahead of it.
+ * All that takes its time comes before the swap, and nobody sees anything of it: what `stat` shows of
+ * a generation comes from its tree, so that the table may be ahead of it.
  *
- * A reply computed before the swap may reach the kernel after the notification; the kernel drops it,
- * since epochs and attribute versions are those of the time of the request. */
+ * An answer of before view_leave may be kept, and still be on its way: a look-up holds the lock of its
+ * folder in the kernel until it has settled, and the notification of a name waits for that lock. Of
+ * attributes the kernel drops an answer that was asked for before they were invalidated. */
 #include "fs/mount.h"
 
 #include <errno.h>
@@ -213,12 +215,15 @@ void mount_publish(struct mount *mount, struct tree *tree)
     int r;
 
     r = tree_diff_make(now.tree, tree, &diff);
-    if (r == 0)
+    if (r == 0) {
         inode_publish(mount->table, &diff, tree);
+        view_leave(&mount->view);
+        invalidate_names(mount, &diff, now.tree, tree);
+    }
     before = view_swap(&mount->view, tree_ref(tree), &published_ns);
     if (r < 0)
         return;
-    invalidate(mount, &diff, before, tree, published_ns);
+    invalidate_rest(mount, &diff, before, tree, published_ns);
     tree_diff_release(&diff);
 #if AGNESFS_DEBUG
     if (inode_audit(mount->table, tree) < 0)
@@ -284,7 +289,6 @@ void mount_facts(struct mount *mount, struct mount_facts *ret_facts)
         .parked_reads = atomic_load(&mount->parked_reads),
         .reads = atomic_load(&mount->reads),
         .bytes_read = atomic_load(&mount->bytes_read),
-        .epoch = mount->epoch,
     };
     passthrough_facts(mount->passthrough, &ret_facts->passthrough);
 }

@@ -7,10 +7,10 @@
  *     mount_free      unmounts if need be, frees everything
  *
  * Publishing is one pointer: every request takes the tree once, so no request sees two
- * generations. Then the kernel is told, from the publishing thread, with no lock held: of each name
- * that changed (or, when they are many and the kernel has epochs, that all names are to be looked up
- * anew), then of folders that changed and of files whose reference count did. mount_publish must not be called from a thread that serves
- * requests: the kernel may make it wait for one.
+ * generations. The kernel is told by the publishing thread, with no lock held: before that of each
+ * name that will change, after it of folders that changed and of files whose reference count did. So
+ * all names switch at the moment of the pointer, however many they are. mount_publish must not be
+ * called from a thread that serves requests: the kernel may make it wait for one.
  *
  * Threads: mount_run starts and ends the serving threads. mount_publish from one thread at a time;
  * mount_stop from any thread or signal handler; the others from any thread.
@@ -38,7 +38,6 @@ struct mount_conf {
     mode_t umask;     /* bits taken from 0444 and 0555 */
     bool allow_other; /* others may read; the kernel then checks modes */
     bool stacked;     /* the blobs lie on a stacked file system (overlayfs) */
-    bool no_epoch;    /* tell the kernel name by name, as where it has no epochs */
     bool debug;       /* libfuse prints every request */
 };
 
@@ -58,7 +57,6 @@ struct mount_facts {
     uint64_t parked_reads; /* waiting for bytes */
     uint64_t reads;        /* answered, ever */
     uint64_t bytes_read;   /* ever */
-    bool epoch;            /* big switches by epoch, not by name */
     struct passthrough_facts passthrough;
 };
 

@@ -38,8 +38,6 @@ struct mount {
     struct view view; /* has its own lock */
     struct live live; /* the same */
 
-    /* set in init; a publish may come before it, when the kernel has nothing to forget yet */
-    _Atomic bool epoch;
     void (*ready)(void *arg);
     void *ready_arg;
 
@@ -59,6 +57,9 @@ static inline struct mount *mount_of(fuse_req_t req)
 }
 
 /* --- attr.c: what `stat` shows --- */
+
+/* How long the kernel may believe that a name leads where it does in this generation. */
+double attr_name_timeout(const struct view_now *now);
 
 /* What is known of an inode, with the references that it has in this generation. */
 int attr_facts(struct mount *mount, const struct view_now *now, uint64_t nodeid,
@@ -99,8 +100,11 @@ void serve_listxattr(fuse_req_t req, fuse_ino_t nodeid, size_t size);
 
 /* --- invalidate.c --- */
 
-/* Tells the kernel what changed, after the view and the table have. Holds no lock. */
-void invalidate(struct mount *mount, const struct tree_diff *diff, const struct tree *before,
-                const struct tree *after, int64_t published_ns);
+/* Tells the kernel what changes: of names before the view is swapped, of the rest after that. Hold no
+ * lock. */
+void invalidate_names(struct mount *mount, const struct tree_diff *diff, const struct tree *before,
+                      const struct tree *after);
+void invalidate_rest(struct mount *mount, const struct tree_diff *diff, const struct tree *before,
+                     const struct tree *after, int64_t published_ns);
 
 extern const struct fuse_lowlevel_ops mount_ops; /* ops.c */

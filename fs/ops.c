@@ -42,12 +42,11 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     conn->no_interrupt = 0;
 
     ask_for_passthrough(mount, conn);
-    /* Epochs came with protocol 7.44 (Linux 6.16). */
-    mount->epoch = conn->proto_minor >= 44 && !mount->conf.no_epoch;
     if (mount->ready)
         mount->ready(mount->ready_arg);
 }
 
+/* A name that is not there is an entry without inode, which the kernel may remember too. */
 static int lookup(struct mount *mount, fuse_ino_t parent, const char *name,
                   struct fuse_entry_param *ret_entry)
 {
@@ -65,7 +64,10 @@ static int lookup(struct mount *mount, fuse_ino_t parent, const char *name,
     if (r < 0)
         return r;
     node = tree_child(now.tree, dir, name);
-    return node ? attr_entry(mount, &now, node, ret_entry) : -ENOENT;
+    if (node)
+        return attr_entry(mount, &now, node, ret_entry);
+    *ret_entry = (struct fuse_entry_param){.entry_timeout = attr_name_timeout(&now)};
+    return 0;
 }
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -75,9 +77,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     int r;
 
     r = lookup(mount, parent, name, &entry);
-    if (r == -ENOENT) /* the kernel may remember that there is nothing */
-        entry = (struct fuse_entry_param){.entry_timeout = KERNEL_TIMEOUT_S};
-    else if (r < 0) {
+    if (r < 0) {
         fuse_reply_err(req, -r);
         return;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Publishing a generation is the one store in view_swap. Everything else that a switch needs
- * (counts, kernel caches) follows it and only makes the kernel notice sooner. */
+/* Publishing a generation is the one store in view_swap. Everything else that a switch needs (counts,
+ * kernel caches) comes before or after it. */
 #include "fs/view.h"
 
 #include <time.h>
@@ -20,6 +20,7 @@ void view_init(struct view *view, struct tree *tree)
     pthread_mutex_init(&view->lock, NULL);
     view->tree = tree_ref(tree);
     view->published_ns = wall_clock_ns();
+    view->leaving = false;
 }
 
 void view_release(struct view *view)
@@ -32,7 +33,7 @@ struct view_now view_get(struct view *view)
 {
     scoped_lock(&view->lock);
 
-    return (struct view_now){.tree = tree_ref(view->tree), .published_ns = view->published_ns};
+    return (struct view_now){tree_ref(view->tree), view->published_ns, view->leaving};
 }
 
 void view_put(struct view_now *now)
@@ -40,10 +41,16 @@ void view_put(struct view_now *now)
     tree_unref(now->tree);
 }
 
-bool view_is_current(struct view *view, const struct view_now *now)
+bool view_stays(struct view *view, const struct view_now *now)
 {
     scoped_lock(&view->lock);
-    return view->tree == now->tree;
+    return view->tree == now->tree && !view->leaving;
+}
+
+void view_leave(struct view *view)
+{
+    scoped_lock(&view->lock);
+    view->leaving = true;
 }
 
 struct tree *view_swap(struct view *view, struct tree *tree, int64_t *ret_published_ns)
@@ -54,6 +61,7 @@ struct tree *view_swap(struct view *view, struct tree *tree, int64_t *ret_publis
     scoped_lock(&view->lock);
     old = view->tree;
     view->tree = tree;
+    view->leaving = false;
     view->published_ns = now > view->published_ns ? now : view->published_ns + 1;
     *ret_published_ns = view->published_ns;
     return old;

@@ -231,7 +231,6 @@ static int add_mount(struct json *root, const struct mount_facts *facts)
     r |= json_add_u64(mount, "parked_reads", facts->parked_reads);
     r |= json_add_u64(mount, "reads", facts->reads);
     r |= json_add_u64(mount, "bytes_read", facts->bytes_read);
-    r |= json_add_bool(mount, "epoch", facts->epoch);
     r |= json_add_bool(mount, "passthrough", facts->passthrough.allowed);
     r |= json_add_string(mount, "passthrough_why_not",
                          facts->passthrough.allowed ? NULL : facts->passthrough.why_not);

@@ -13,7 +13,7 @@
  *      "cache_dir", "log",
  *      "transfers": {"running", "waiting", "done", "failed", "bytes", "requests"},
  *      "problems": [{"path", "error", "since"}],
- *      "mount": {"inodes", "lookups", "open_files", "parked_reads", "reads", "bytes_read", "epoch",
+ *      "mount": {"inodes", "lookups", "open_files", "parked_reads", "reads", "bytes_read",
  *                "passthrough": true | false, "passthrough_why_not", "passthrough_files"}}
  *
  * passthrough: the kernel reads complete files by itself; passthrough_files are open that way.

@@ -6,6 +6,7 @@ import json
 import mmap
 import multiprocessing
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -332,6 +333,49 @@ def test_a_listing_that_began_before_a_switch_brings_no_old_file_back(mount, sta
             assert "orders.parquet" in {entry.name for entry in listing}
         assert (mount / ORDERS).stat().st_ino == new.st_ino
         assert (mount / ORDERS).read_bytes() == content("orders", generation, blocks=generation)
+
+
+def look_around_at_random(root, names, stop, answers):
+    newest, looks = 0, 0
+    while not stop.is_set():
+        random.shuffle(names)
+        for name in names:
+            generation = os.stat(f"{root}/{name}.parquet").st_size - len(raw())
+            if generation < newest:
+                answers.put(f"{name} of {generation} after one of {newest}")
+                return
+            newest, looks = generation, looks + 1
+    answers.put((newest, looks))
+
+
+def test_all_names_switch_at_the_same_instant(agnes, stack):
+    """Whoever has seen one new file finds no old one any more, in whatever order they look."""
+    names = [f"t{number:03}" for number in range(400)]
+
+    def make(generation):
+        # not the same bytes under all names: those would be one inode
+        rows = [stack.add_table(name, raw(name.encode()[:generation].ljust(generation, b".")))
+                for name in names]
+        stack.packages.clear()
+        stack.add_package("many", *rows)
+        stack.write()
+
+    make(10)
+    context = multiprocessing.get_context("fork")
+    stop, answers = context.Event(), context.Queue()
+    with agnes.mount(stack.url, "prefetch=none") as mount:
+        lookers = [context.Process(target=look_around_at_random, daemon=True, args=(
+            str(mount / "data/many"), names, stop, answers)) for _ in range(2)]
+        for looker in lookers:
+            looker.start()
+        for generation in range(11, 16):
+            make(generation)
+            mount.refresh()
+        stop.set()
+        found = [answers.get(timeout=20) for _ in lookers]
+        for looker in lookers:
+            looker.join(5)
+    assert all(entry[0] == 15 and entry[1] > 400 for entry in found), found
 
 
 # --- many switches ---

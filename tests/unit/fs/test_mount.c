@@ -245,7 +245,7 @@ static void *serve(void *arg)
     return NULL;
 }
 
-static int set_up_mount(void **state, bool no_epoch)
+static int set_up(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     struct mount_conf conf;
@@ -266,23 +266,11 @@ static int set_up_mount(void **state, bool no_epoch)
                      fake_problem, fake_render},
         .uid = getuid(),
         .gid = getgid(),
-        .no_epoch = no_epoch,
     };
     assert_int_equal(mount_new(&conf, fixture->tree, &fixture->mount), 0);
     assert_int_equal(pthread_create(&fixture->thread, NULL, serve, fixture), 0);
     *state = fixture;
     return 0;
-}
-
-static int set_up(void **state)
-{
-    return set_up_mount(state, false);
-}
-
-/* As on a kernel without epochs: every changed name is told one by one. */
-static int set_up_by_name(void **state)
-{
-    return set_up_mount(state, true);
 }
 
 static int tear_down(void **state)
@@ -764,10 +752,6 @@ static void what_can_not_be_mounted_on_is_said(void **state)
 int main(void)
 {
 #define MOUNTED(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-#define BY_NAME(test)                                                                              \
-    {                                                                                              \
-#test "_by_name", test, set_up_by_name, tear_down, NULL                                    \
-    }
     const struct CMUnitTest tests[] = {
         MOUNTED(names_of_one_content_are_hard_links),
         MOUNTED(a_listing_has_every_name_once),
@@ -782,9 +766,6 @@ int main(void)
         MOUNTED(a_switch_is_seen_at_once),
         MOUNTED(a_kept_listing_is_dropped_when_the_folder_changes),
         MOUNTED(a_folder_that_stays_stays_for_who_is_in_it),
-        BY_NAME(a_switch_is_seen_at_once),
-        BY_NAME(a_kept_listing_is_dropped_when_the_folder_changes),
-        BY_NAME(a_folder_that_stays_stays_for_who_is_in_it),
         MOUNTED(bytes_that_went_are_wanted_anew),
         MOUNTED(nothing_can_be_written),
         MOUNTED(the_disk_is_full_of_the_stack),
