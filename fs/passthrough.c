@@ -120,7 +120,8 @@ int passthrough_open(struct passthrough *passthrough, uint64_t nodeid, int fd, u
     return 0;
 }
 
-void passthrough_close(struct passthrough *passthrough, uint64_t nodeid)
+/* The last open's backing, which nobody finds any more; else NULL. */
+static struct backing *drop(struct passthrough *passthrough, uint64_t nodeid)
 {
     struct backing **at, *backing;
 
@@ -128,10 +129,18 @@ void passthrough_close(struct passthrough *passthrough, uint64_t nodeid)
     at = find(passthrough, nodeid);
     backing = *at;
     if (!backing || --backing->opens > 0)
-        return;
+        return NULL;
     *at = backing->next;
     passthrough->files--;
-    passthrough->kernel.unregister(passthrough->kernel.arg, backing->id);
+    return backing;
+}
+
+void passthrough_close(struct passthrough *passthrough, uint64_t nodeid)
+{
+    struct backing *backing = drop(passthrough, nodeid);
+
+    if (backing)
+        passthrough->kernel.unregister(passthrough->kernel.arg, backing->id);
     free(backing);
 }
 

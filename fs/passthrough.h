@@ -16,7 +16,9 @@
  * a descriptor that was judged just now, and is turned away if that is another file. It reads what is
  * there, not what was promised: so only files of exactly the size that `stat` shows are registered.
  *
- * Threads: any. Its lock is held over the kernel's two calls, which wait for nothing. */
+ * Threads: any. Its lock is held over the call that registers, which waits for nothing, and not over
+ * the other, which takes a while: by the time we hear of a close the kernel has left the file, so that
+ * the next open may already register it again. */
 #pragma once
 
 #include <stdbool.h>

@@ -20,6 +20,7 @@
 enum { IDS = 4096 };
 
 struct kernel {
+    pthread_mutex_t lock;
     int refusal;         /* 0: it registers */
     unsigned registered; /* now */
     int last;
@@ -35,6 +36,7 @@ static int register_file(void *arg, int fd)
 {
     struct kernel *kernel = arg;
 
+    scoped_lock(&kernel->lock);
     if (kernel->refusal)
         return kernel->refusal;
     kernel->registered++;
@@ -46,6 +48,7 @@ static void unregister(void *arg, int id)
 {
     struct kernel *kernel = arg;
 
+    scoped_lock(&kernel->lock);
     assert_true(kernel->known[id]);
     kernel->known[id] = false;
     kernel->registered--;
@@ -56,6 +59,7 @@ static int set_up(void **state)
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     const struct passthrough_kernel kernel = {&fixture->kernel, register_file, unregister};
 
+    pthread_mutex_init(&fixture->kernel.lock, NULL);
     assert_int_equal(passthrough_new(&kernel, &fixture->passthrough), 0);
     passthrough_allow(fixture->passthrough, NULL);
     *state = fixture;
@@ -68,6 +72,7 @@ static int tear_down(void **state)
 
     assert_int_equal(fixture->kernel.registered, 0);
     passthrough_free(fixture->passthrough);
+    pthread_mutex_destroy(&fixture->kernel.lock);
     free(fixture);
     return 0;
 }
