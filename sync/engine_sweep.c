@@ -46,8 +46,8 @@ static bool may_go(const struct engine *engine, const struct leaving *leaving, i
 
     switch (conf->use ? conf->use(conf->arg, &leaving->key) : BLOB_IDLE) {
     case BLOB_WAITING: return false;
+    case BLOB_OPEN: /* those who have it open keep the file; others may have found it beside them */
     case BLOB_FOUND: return leaving->until_ms <= now;
-    case BLOB_OPEN: /* its descriptor keeps the file */
     case BLOB_IDLE:
     default: return !engine->followed || leaving->until_ms <= now;
     }
@@ -84,7 +84,17 @@ static void drop_all(struct engine *engine, const struct tree *tree)
     engine->leaving_count = 0;
 }
 
-/* The forgets that follow a switch are on their way. */
+static bool is_any_found(const struct engine *engine)
+{
+    const struct engine_conf *conf = &engine->conf;
+
+    for (size_t i = 0; conf->use && i < engine->leaving_count; i++)
+        if (conf->use(conf->arg, &engine->leaving[i].key) == BLOB_FOUND)
+            return true;
+    return false;
+}
+
+/* The forgets that follow a switch are on their way. What is open is not worth waiting for. */
 static void let_forget(struct engine *engine, const struct tree *tree)
 {
     const struct timespec step = {.tv_nsec = FORGET_STEP_MS * 1000000};
@@ -92,8 +102,7 @@ static void let_forget(struct engine *engine, const struct tree *tree)
     drop_idle(engine, tree);
     if (engine->followed || engine->leaving_count > FORGET_KEYS)
         return;
-    for (int waited = 0; waited < FORGET_MS && engine->leaving_count > 0;
-         waited += FORGET_STEP_MS) {
+    for (int waited = 0; waited < FORGET_MS && is_any_found(engine); waited += FORGET_STEP_MS) {
         nanosleep(&step, NULL);
         drop_idle(engine, tree);
     }

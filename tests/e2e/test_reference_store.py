@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from pathlib import Path
 
+from tests.lib.agnesfs import wait_for
 from tests.lib.stack import raw
 
 SEED = 20260822
@@ -65,7 +66,7 @@ def test_link_counts_equal_a_recount_after_random_histories(agnes, stack):
             assert said == counted, where
             same_bytes = Counter(files.values())
             assert counted == {path: same_bytes[files[path]] for path in files}, where
-            assert agnes.cache().contents() == sorted(same_bytes), where
+            wait_for(lambda kept=sorted(same_bytes): agnes.cache().contents() == kept, what=where)
             random_stack(stack, dice)
             assert mount.refresh().violations == [], where
 
