@@ -80,25 +80,37 @@ static const struct trust_record *record_of(const struct trust *trust, const str
     return record->key.kind == BLOB_NONE ? NULL : record;
 }
 
-static int make_room(struct trust *trust)
+static int resize(struct trust *trust, size_t slot_count)
 {
-    if (trust->used + 1 <= trust->slot_count / 4 * 3)
-        return 0;
-
     struct trust_record *old = trust->slots;
     size_t old_count = trust->slot_count;
-    struct trust_record *slots = calloc(2 * old_count, sizeof(*slots));
+    struct trust_record *slots = calloc(slot_count, sizeof(*slots));
 
     if (!slots)
         return -ENOMEM;
     trust->slots = slots;
-    trust->slot_count = 2 * old_count;
+    trust->slot_count = slot_count;
     for (size_t i = 0; i < old_count; i++) {
         if (old[i].key.kind != BLOB_NONE)
             slots[find(trust, &old[i].key)] = old[i];
     }
     free(old);
     return 0;
+}
+
+static int make_room(struct trust *trust)
+{
+    return trust->used + 1 <= trust->slot_count / 4 * 3 ? 0 : resize(trust, 2 * trust->slot_count);
+}
+
+int trust_reserve(struct trust *trust, size_t count)
+{
+    scoped_lock(&trust->lock);
+    size_t slot_count = trust->slot_count;
+
+    while (count > slot_count / 4 * 3)
+        slot_count *= 2;
+    return slot_count > trust->slot_count ? resize(trust, slot_count) : 0;
 }
 
 /* Lock held. */

@@ -50,6 +50,9 @@ int trust_put(struct trust *trust, const struct blob_key *key, const struct stat
 
 int trust_put_record(struct trust *trust, const struct trust_record *record);
 
+/* Makes room for so many, so that a table that is read need not grow step by step. */
+int trust_reserve(struct trust *trust, size_t count);
+
 /* Another process says that the bytes of this file are right. */
 int trust_vouch(struct trust *trust, const struct blob_key *key, const struct stat *st);
 
