@@ -17,6 +17,7 @@
 
 struct arena_block {
     struct arena_block *next;
+    size_t used; /* of all but the newest */
     alignas(max_align_t) char bytes[];
 };
 
@@ -41,6 +42,8 @@ static inline void *arena_take(struct arena *arena, size_t size, size_t align)
         room = room < size ? size : room;
         if (room > SIZE_MAX - sizeof(*block) || !(block = malloc(sizeof(*block) + room)))
             return NULL;
+        if (arena->blocks)
+            arena->blocks->used = arena->used;
         block->next = arena->blocks;
         *arena = (struct arena){.blocks = block, .room = room};
         start = 0;

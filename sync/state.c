@@ -20,9 +20,8 @@
 #include "cache/scoped.h"
 #include "sync/state_text.h"
 
-#define CURRENT "sync_state.json"
 #define PREVIOUS "sync_state.prev.json"
-#define TEMPORARY "sync_state.json.tmp"
+#define TEMPORARY STATE_FILE ".tmp"
 
 #define FILE_SIZE_MAX ((off_t)2 << 30)
 
@@ -119,7 +118,7 @@ int state_load(int dirfd, int (*decorate)(void *arg, struct tree_builder *builde
     char ignored[STATE_MESSAGE_SIZE];
     int current, previous;
 
-    current = load_file(dirfd, CURRENT, &decoration, ret_state, ret_message);
+    current = load_file(dirfd, STATE_FILE, &decoration, ret_state, ret_message);
     if (current == -ENOMEM || decoration.failed)
         return current;
     if (current == 0) {
@@ -170,18 +169,18 @@ static int keep_as_previous(int dirfd)
 {
     if (unlinkat(dirfd, PREVIOUS, 0) < 0 && errno != ENOENT)
         return negative_errno();
-    if (linkat(dirfd, CURRENT, dirfd, PREVIOUS, 0) == 0)
+    if (linkat(dirfd, STATE_FILE, dirfd, PREVIOUS, 0) == 0)
         return 0;
     /* A file system without hard links: for an instant only the previous name leads to it, which
      * is where state_load looks next. */
-    return renameat(dirfd, CURRENT, dirfd, PREVIOUS) < 0 ? negative_errno() : 0;
+    return renameat(dirfd, STATE_FILE, dirfd, PREVIOUS) < 0 ? negative_errno() : 0;
 }
 
 int state_look(int dirfd, struct state_stamp *ret_stamp)
 {
     struct stat st;
 
-    if (fstatat(dirfd, CURRENT, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    if (fstatat(dirfd, STATE_FILE, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return negative_errno();
     *ret_stamp = (struct state_stamp){
         .ino = st.st_ino,
@@ -201,13 +200,13 @@ int state_save(int dirfd, const struct state *state)
 
     if (r < 0)
         return r;
-    r = read_whole(dirfd, CURRENT, &old, &old_size, message);
+    r = read_whole(dirfd, STATE_FILE, &old, &old_size, message);
     if (r == 0 && old_size == size && memcmp(old, text, size) == 0)
         return 0;
     r = write_temporary(dirfd, text, size);
     if (r == 0 && old && state_text_check(old, old_size, message) == 0)
         r = keep_as_previous(dirfd);
-    if (r == 0 && renameat(dirfd, TEMPORARY, dirfd, CURRENT) < 0)
+    if (r == 0 && renameat(dirfd, TEMPORARY, dirfd, STATE_FILE) < 0)
         r = negative_errno();
     if (r < 0) {
         unlinkat(dirfd, TEMPORARY, 0);

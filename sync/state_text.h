@@ -5,6 +5,7 @@
 #include "sync/json.h"
 #include "sync/state.h"
 
+#define STATE_FILE "sync_state.json"
 #define STATE_MESSAGE_SIZE 160
 
 /* The strings of a row that stand in the file under their own names, unless they are empty. */

@@ -84,12 +84,16 @@ void tree_destroy(struct tree *tree)
 {
     if (!tree)
         return;
-    free(tree->groups);
-    free(tree->rows);
-    free(tree->nodes);
-    free(tree->blobs);
-    free(tree->references);
-    arena_release(&tree->strings);
+    if (tree->image) {
+        free(tree->image);
+    } else {
+        free(tree->groups);
+        free(tree->rows);
+        free(tree->nodes);
+        free(tree->blobs);
+        free(tree->references);
+        arena_release(&tree->strings);
+    }
     free(tree);
 }
 
@@ -270,7 +274,8 @@ static bool dir_is_sound(const struct tree *tree, uint32_t index)
 
     if (dir->dir.count == 0)
         return true;
-    if (dir->dir.first <= index || dir->dir.count > tree->node_count - dir->dir.first)
+    if (dir->dir.first <= index || dir->dir.first >= tree->node_count ||
+        dir->dir.count > tree->node_count - dir->dir.first)
         return false;
     for (uint32_t i = dir->dir.first; i < dir->dir.first + dir->dir.count; i++) {
         if (tree->nodes[i].parent != index)
@@ -312,8 +317,11 @@ static bool references_are_sound(const struct tree *tree, uint32_t index)
     char paths[2][TREE_PATH_MAX];
 
     for (uint32_t i = 0; i < blob->references; i++) {
-        const struct tree_node *node = tree_reference(tree, blob->first + i);
+        const struct tree_node *node;
 
+        if (tree->references[blob->first + i] >= tree->node_count)
+            return false;
+        node = tree_reference(tree, blob->first + i);
         if (node->type != TREE_BLOB || node->blob != index)
             return false;
         if (blob->references == 1)
@@ -343,7 +351,8 @@ int tree_check(const struct tree *tree)
 
         if (i && blob_key_compare(&tree->blobs[i - 1].key, &blob->key) >= 0)
             return -EUCLEAN;
-        if (blob->references == 0 || blob->references != counts[i] || blob->first != first)
+        if (blob->references == 0 || blob->references != counts[i] || blob->first != first ||
+            blob->references > tree->reference_count - first)
             return -EUCLEAN;
         if (!references_are_sound(tree, i))
             return -EUCLEAN;

@@ -24,6 +24,9 @@ struct tree {
     size_t reference_count;
 
     struct arena strings; /* and the keys of texts */
+    char *image;          /* one piece of memory that all of it is in; NULL: each has its own */
+    const char *image_strings;
+    size_t image_strings_size;
 };
 
 struct tree_builder {
