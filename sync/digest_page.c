@@ -45,7 +45,7 @@ static void put_page(FILE *out, const struct json *root, const char *body)
 
 int digest_page_make(const char *document, size_t size, char **ret_page, size_t *ret_size)
 {
-    static const struct json_limits limits = {DIGEST_DOCUMENT_MAX, DEPTH_MAX};
+    static const struct json_limits limits = {.bytes = DIGEST_DOCUMENT_MAX, .depth = DEPTH_MAX};
     scoped(json_freep) struct json *root = NULL;
     scoped_free char *page = NULL;
     struct json_error error;

@@ -31,6 +31,8 @@ enum json_type {
 struct json_limits {
     size_t bytes; /* of the text */
     size_t depth; /* of nesting; 500 whatever this says */
+    size_t
+        values; /* of any kind: each costs some 100 bytes, even if it is two in the text. 0: any */
 };
 
 struct json_error {

@@ -19,7 +19,8 @@ struct cursor {
     const char *text;
     size_t size;
     size_t at;
-    size_t depth; /* how much deeper it may get */
+    size_t depth;  /* how much deeper it may get */
+    size_t values; /* how many more may come */
     struct json_error *error;
     bool nul;     /* the string read last contains one */
     char *edited; /* a copy without strings that contain NUL; NULL while there are none */
@@ -252,6 +253,8 @@ static bool scan_container(struct cursor *cursor, bool (*scan_element)(struct cu
 
 static bool scan_value(struct cursor *cursor)
 {
+    if (cursor->values-- == 0)
+        return fail(cursor, "too many values");
     skip_space(cursor);
     switch (next(cursor)) {
     case '{': cursor->at++; return scan_container(cursor, scan_member, '}');
@@ -288,6 +291,7 @@ int json_text_check(const char *text, size_t size, const struct json_limits *lim
     int r;
 
     cursor.depth = limits->depth < DEPTH_MAX ? limits->depth : DEPTH_MAX;
+    cursor.values = limits->values ? limits->values : SIZE_MAX;
     r = !scan_document(&cursor, limits) ? -EPROTO : cursor.no_memory ? -ENOMEM : 0;
     if (r == 0)
         *ret_edited = cursor.edited;

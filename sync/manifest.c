@@ -12,7 +12,6 @@
 #include "cache/scoped.h"
 #include "sync/names.h"
 
-#define MANIFEST_BYTES ((size_t)64 << 20)
 #define MANIFEST_DEPTH 32
 #define MANIFEST_ROWS 1000000
 #define MANIFEST_GROUPS 100000
@@ -215,7 +214,8 @@ static int make_room(struct reading *reading)
 int manifest_parse(const char *text, size_t size, const struct source *source,
                    struct manifest **ret_manifest, struct manifest_error *ret_error)
 {
-    static const struct json_limits limits = {MANIFEST_BYTES, MANIFEST_DEPTH};
+    static const struct json_limits limits = {MANIFEST_BYTES_MAX, MANIFEST_DEPTH,
+                                              MANIFEST_VALUES_MAX};
     scoped(manifest_freep) struct manifest *manifest = calloc(1, sizeof(*manifest));
     scoped(json_freep) struct json *root = NULL;
     struct json_error json_error = {.offset = 0};

@@ -8,8 +8,8 @@
  * | the text says                                       | we                                    |
  * |-----------------------------------------------------|---------------------------------------|
  * | not JSON, cut short, trailing bytes, nested > 32,   | reject the whole: the last generation |
- * |   > 64 MiB, duplicate keys, not an object,          |   stays                               |
- * |   none of the sections known                        |                                       |
+ * |   > 512 MiB, > 32 million values, duplicate keys,   |   stays                               |
+ * |   not an object, none of the sections known         |                                       |
  * | a section missing, null, or not an array, or full   | hold the section: its rows stay       |
  * |   of entries of which none has a name               |                                       |
  * | [] where rows were                                  | the caller holds it (plan.h)          |
@@ -49,6 +49,12 @@
 #include "sync/tree.h"
 
 struct manifest;
+
+/* A million rows, which is as many as we take, are 264 MB and 11 million values as the server writes
+ * them. What is twice or three times that is no manifest but an attack on our memory: read, a value
+ * takes a hundred bytes, however few it had in the text. */
+#define MANIFEST_BYTES_MAX ((size_t)512 << 20)
+#define MANIFEST_VALUES_MAX ((size_t)32000000)
 
 enum section_state {
     SECTION_PRESENT, /* an array, possibly empty */

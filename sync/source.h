@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "sync/tree.h"
 
@@ -59,6 +60,18 @@ int source_signed_url(const struct source *source, const char *text, char **ret_
 
 /* At another host than the source's own, or who knows where. */
 bool source_is_foreign(const struct source *source, const char *url);
+
+/* Does a row's own url, whatever the source, lead to the source's own origin? True for a plain path,
+ * which nearly all are: without a colon there is no scheme, without two slashes in front no host.
+ * False says nothing: then source_urls has to tell. */
+static inline bool source_is_plain_path(const char *url)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-";
+    size_t size = strspn(url, plain);
+
+    return size > 0 && size < 1024 && url[size] == '\0' && strncmp(url, "//", 2) != 0;
+}
 
 /* An endpoint of the server's, path and query as given: "/api/stack/browse?type=...". -ENOTSUP for a
  * static source. */

@@ -11,9 +11,9 @@
 
 #include "cache/scoped.h"
 #include "sync/json.h"
+#include "sync/manifest.h"
 
 #define LIST_MAX ((uint64_t)8 << 20)
-#define MANIFEST_MAX ((uint64_t)64 << 20)
 #define DEPTH_MAX 32
 
 __attribute__((format(printf, 3, 4))) static int say(char ret_message[static STACK_MESSAGE_SIZE],
@@ -89,7 +89,7 @@ static int read_entry(const struct json *item, enum tree_section section, struct
 int stack_read_list(struct stack *stack, enum tree_section section, const char *text, size_t size,
                     char ret_message[static STACK_MESSAGE_SIZE])
 {
-    const struct json_limits limits = {LIST_MAX, DEPTH_MAX};
+    const struct json_limits limits = {.bytes = LIST_MAX, .depth = DEPTH_MAX};
     scoped(json_freep) struct json *root = NULL;
     struct stack_entry *grown;
     struct json_error error;
@@ -191,7 +191,9 @@ static int take_slug(struct stack *stack, enum tree_section section, const struc
 int stack_read_slugs(struct stack *stack, const char *text, size_t size,
                      char ret_message[static STACK_MESSAGE_SIZE])
 {
-    const struct json_limits limits = {MANIFEST_MAX, DEPTH_MAX};
+    const struct json_limits limits = {.bytes = MANIFEST_BYTES_MAX,
+                                       .depth = DEPTH_MAX,
+                                       .values = MANIFEST_VALUES_MAX};
     scoped(json_freep) struct json *root = NULL;
     struct json_error error;
     int r = json_parse(text, size, &limits, &root, &error);
@@ -245,7 +247,8 @@ static int fetch_slugs(struct caller *caller, struct stack *stack,
                        char ret_message[static STACK_MESSAGE_SIZE])
 {
     scoped(caller_answer_release) struct caller_answer answer = {.status = 0};
-    const struct caller_request request = {.path = "/api/sync/manifest", .limit = MANIFEST_MAX};
+    const struct caller_request request = {.path = "/api/sync/manifest",
+                                           .limit = MANIFEST_BYTES_MAX};
     int r = caller_call(caller, &request, &answer);
 
     if (r < 0)

@@ -149,7 +149,7 @@ static int answer_request(struct control *control, const char *line, char **ret_
                           size_t *ret_size)
 {
     scoped(json_freep) struct json *root = NULL;
-    const struct json_limits limits = {MAX_REQUEST, 4};
+    const struct json_limits limits = {.bytes = MAX_REQUEST, .depth = 4};
     struct json_error error;
     int r = json_parse(line, strlen(line), &limits, &root, &error);
     struct control_request request = {.verb = json_string(json_get(root, "verb")),

@@ -271,7 +271,7 @@ static int read_record(const struct json *root, struct export_record *record)
 
 int export_record_load(int dir, struct export_record *ret_record)
 {
-    const struct json_limits limits = {RECORD_MAX, RECORD_DEPTH};
+    const struct json_limits limits = {.bytes = RECORD_MAX, .depth = RECORD_DEPTH};
     scoped(json_freep) struct json *root = NULL;
     scoped_free char *text = NULL;
     struct export_record record = {0};

@@ -99,7 +99,7 @@ static int explain(const struct target *target, int error, struct complaint *ret
 int target_ask(const struct target *target, const struct control_request *request, int timeout_ms,
                struct json **ret_root, char **ret_text, struct complaint *ret_complaint)
 {
-    const struct json_limits limits = {ANSWER_MAX, ANSWER_DEPTH};
+    const struct json_limits limits = {.bytes = ANSWER_MAX, .depth = ANSWER_DEPTH};
     scoped(json_freep) struct json *root = NULL;
     scoped_free char *text = NULL;
     struct json_error error;

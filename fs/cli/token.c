@@ -80,7 +80,7 @@ static int token_in(const struct token *token, char *text, char **ret_token, con
 {
     scoped(json_freep) struct json *root = NULL;
     struct json_error error;
-    const struct json_limits limits = {TOKEN_FILE_MAX, 16};
+    const struct json_limits limits = {.bytes = TOKEN_FILE_MAX, .depth = 16};
     char *start = text + strspn(text, " \t\r\n");
     size_t length = strcspn(start, "\r\n");
 

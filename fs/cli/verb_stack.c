@@ -318,7 +318,7 @@ static int refresh_mount(const struct options *options, char **ret_mountpoint,
 /* A document can not be in two at once. */
 static int add_copy(struct json *object, const char *key, const struct json *value)
 {
-    static const struct json_limits limits = {64 << 20, 64};
+    static const struct json_limits limits = {.bytes = 64 << 20, .depth = 64};
     scoped_free char *text = NULL;
     struct json *copy = NULL;
     struct json_error error;

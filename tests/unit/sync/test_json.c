@@ -207,8 +207,23 @@ static void depth_is_limited(void **state)
     assert_int_equal(json_parse(text, 2 << 20, &deep, &root, &error), -EPROTO);
     assert_int_equal(error.offset, 500);
     /* siblings do not add up */
-    assert_int_equal(json_parse("[[],[],[[]],{}]", 15, &(struct json_limits){99, 3}, &root, &error),
+    assert_int_equal(json_parse("[[],[],[[]],{}]", 15,
+                                &(struct json_limits){.bytes = 99, .depth = 3}, &root, &error),
                      0);
+    json_free(root);
+}
+
+static void values_are_limited(void **state)
+{
+    static const char text[] = "[1,[],{\"a\":null}]"; /* five of them */
+    struct json_limits few = {.bytes = 99, .depth = 4, .values = 4};
+    struct json *root = NULL;
+    struct json_error error;
+
+    assert_int_equal(json_parse(text, strlen(text), &few, &root, &error), -EPROTO);
+    assert_string_equal(error.message, "too many values");
+    few.values = 5;
+    assert_int_equal(json_parse(text, strlen(text), &few, &root, &error), 0);
     json_free(root);
 }
 
@@ -464,6 +479,7 @@ int main(void)
         cmocka_unit_test(refuses),
         cmocka_unit_test(accepts),
         cmocka_unit_test(depth_is_limited),
+        cmocka_unit_test(values_are_limited),
         cmocka_unit_test(length_is_limited),
         cmocka_unit_test(reading),
         cmocka_unit_test(absence_is_no_accident),

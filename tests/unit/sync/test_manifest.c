@@ -941,6 +941,15 @@ static void expect_repeated(const char *head, const char *piece, size_t count, c
     free(text);
 }
 
+/* Nobody looks at the text: its size is enough. */
+static void length_is_limited(void **state)
+{
+    char *found = judge(SERVER, "{}", MANIFEST_BYTES_MAX + 1);
+
+    assert_string_equal(found, "reject: too long\n");
+    free(found);
+}
+
 static void limits(void **state)
 {
     expect_repeated("{\"direct_tables\":[],\"x\":", "[", 31, "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}",
@@ -948,7 +957,8 @@ static void limits(void **state)
     expect_repeated("{\"direct_tables\":[],\"x\":", "[", 32, "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}",
                     "reject: nested too deeply\n");
     expect_repeated("", "[", 1000000, "", "reject: nested too deeply\n");
-    expect_repeated("{\"direct_tables\":[]}", " ", 64 << 20, "", "reject: too long\n");
+    expect_repeated("{\"direct_tables\":[0", ",0", MANIFEST_VALUES_MAX, "]}",
+                    "reject: too many values\n");
     expect_repeated("{\"data_packages\":[0", ",0", 100000, "]}",
                     "reject: the manifest lists more than 100000 packages\n");
     expect_repeated("{\"direct_tables\":[0", ",0", 1000000, "]}",
@@ -1009,6 +1019,7 @@ int main(void)
         cmocka_unit_test(rows_say_what_the_manifest_says),
         cmocka_unit_test(tokens_change_with_the_content),
         cmocka_unit_test(times),
+        cmocka_unit_test(length_is_limited),
         cmocka_unit_test(limits),
         cmocka_unit_test(long_strings),
     };

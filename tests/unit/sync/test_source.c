@@ -284,6 +284,33 @@ static void urls_of_rows(void **state)
     }
 }
 
+/* What is called plain is what the slow way accepts too. */
+static void plain_paths_are_the_sources_own(void **state)
+{
+    static const char *const plain[] = {"/api/data/t1/download", "/a/../../b", "/./x.parquet",
+                                        "/a//b", "/-"};
+    static const char *const others[] = {"",         "//host/x", "https://host/x", "a:b",
+                                         "/x\\y",    "/a b",     "/x?y=1",         "/x#y",
+                                         "/x%2e%2e", "/x\n",     "/\xc3\xa4",      "/x@y"};
+    static const char *const sources[] = {"https://agnes.example.com", "https://h/m.json",
+                                          "file:///srv/stack/manifest.json"};
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+        assert_false(source_is_plain_path(others[i]));
+    for (size_t s = 0; s < sizeof(sources) / sizeof(*sources); s++) {
+        scoped(source_freep) struct source *source = NULL;
+
+        assert_int_equal(source_parse(sources[s], &source), 0);
+        for (size_t i = 0; i < sizeof(plain) / sizeof(*plain); i++) {
+            struct tree_row row = {.name = "n", .table_id = "t", .url = plain[i]};
+            scoped_free char **urls = NULL;
+
+            assert_true(source_is_plain_path(plain[i]));
+            assert_int_equal(source_urls(source, &row, FORM_PARQUET, NULL, &urls), 0);
+        }
+    }
+}
+
 static void stack_listing(void **state)
 {
     scoped(source_freep) struct source *server = NULL;
@@ -387,6 +414,7 @@ int main(void)
         cmocka_unit_test(sources_are_told_apart),
         cmocka_unit_test(folders_and_files_on_disk),
         cmocka_unit_test(urls_of_rows),
+        cmocka_unit_test(plain_paths_are_the_sources_own),
         cmocka_unit_test(stack_listing),
         cmocka_unit_test(signed_urls),
         cmocka_unit_test(endpoints),
