@@ -5,6 +5,9 @@
  * removes is removed last. One thread runs it, so two refreshes can not meet. */
 #include <errno.h>
 #include <fcntl.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,19 +20,15 @@
 #define SAVE_EVERY_MS 30000
 #define RETRY_S 60
 #define SOONEST_S 60 /* a server is not asked for its manifest more often by itself */
+#define RECOUNT_MS 1000
 
 /* --- the whole of it --- */
 
-static int engine_refresh_once(struct refresh *refresh)
+/* From the manifest to the next generation. */
+static int decide(struct refresh *refresh)
 {
-    struct engine *engine = refresh->engine;
     bool dry = refresh->flags & REFRESH_DRY_RUN;
     int r;
-
-    /* One request; parsed, or a reason why none of it counts. */
-    r = refresh_fetch_manifest(refresh);
-    if (r < 0)
-        return r;
 
     /* Why the server keeps tables to itself, asked where that is news. */
     r = refresh_explain(refresh);
@@ -47,8 +46,20 @@ static int engine_refresh_once(struct refresh *refresh)
         return r;
 
     /* The next generation, or, without news, the very same tree. */
-    r = refresh_make_tree(refresh);
-    if (r < 0 || dry)
+    return refresh_make_tree(refresh);
+}
+
+static int engine_refresh_once(struct refresh *refresh)
+{
+    struct engine *engine = refresh->engine;
+    int r;
+
+    /* One request; parsed, or a reason why none of it counts. What says what the last one said is
+     * not parsed: then the next generation is the last. */
+    r = refresh_fetch_manifest(refresh);
+    if (r == 0 && !refresh->next)
+        r = decide(refresh);
+    if (r < 0 || refresh->flags & REFRESH_DRY_RUN)
         return r;
 
     /* Blobs, then the state that names them; then one pointer. */
@@ -63,13 +74,30 @@ static int engine_refresh_once(struct refresh *refresh)
             return r;
     }
 
-    /* Only now does anything go. */
-    refresh_sweep(refresh);
+    refresh_remember(refresh);
+    for (enum tree_section section = 0; section < TREE_SECTIONS; section++)
+        refresh->holds |= refresh->report->sections[section].held;
 
-    if (refresh->flags & (REFRESH_FILL | REFRESH_PINNED))
-        return refresh_fill(refresh);
-    engine_prefetch_from(engine, engine->conf.prefetch == PREFETCH_NONE ? NULL : refresh->next);
-    return 0;
+    /* Only now does anything go, and where nobody waits for bytes, later still: see clear_up. */
+    refresh->unswept = !(refresh->flags & (REFRESH_FILL | REFRESH_PINNED));
+    if (refresh->unswept)
+        return 0;
+    refresh_sweep(refresh);
+    return refresh_fill(refresh);
+}
+
+/* What nobody waits for: names are gone when the switch is made, whenever their bytes go. */
+static void clear_up(struct refresh *refresh)
+{
+    struct engine *engine = refresh->engine;
+    scoped(tree_unrefp) struct tree *tree = engine_tree(engine);
+
+    if (refresh->published)
+        first_seen_save(engine->first_seen, tree);
+    if (!refresh->unswept)
+        return;
+    refresh_sweep(refresh);
+    engine_prefetch_from(engine, engine->conf.prefetch == PREFETCH_NONE ? NULL : tree);
 }
 
 static void refresh_release(struct refresh *refresh)
@@ -148,18 +176,36 @@ static int refresh_begin(struct engine *engine, const struct ask *ask, struct re
 static void refresh_again(struct refresh *refresh, const struct ask *ask)
 {
     scoped(refresh_release) struct refresh again = {.engine = refresh->engine};
+    int r;
 
     if (refresh_begin(refresh->engine, ask, &again) < 0)
         return;
     refresh_hand_on(refresh, &again);
-    if (engine_refresh_once(&again) < 0)
+    r = engine_refresh_once(&again);
+    refresh->published |= again.published;
+    if (r < 0)
         return;
+    refresh->holds = again.holds;
     report_absorb(again.report, refresh->report);
     report_free(refresh->report);
     refresh->report = take_ptr(again.report);
 }
 
-static void engine_run(struct engine *engine, const struct ask *ask)
+/* What has come of it, before whoever asked is told. */
+static void conclude(struct refresh *refresh, int64_t began_ms)
+{
+    struct engine *engine = refresh->engine;
+    struct report *report = refresh->report;
+
+    note_source(engine, report->error);
+    report->seconds = (double)(engine_now_ms() - began_ms) / 1000;
+    if (engine->conf.refreshed)
+        engine->conf.refreshed(engine->conf.arg, report);
+    confirm_post(engine->confirm, report);
+}
+
+/* True: it has read a manifest. */
+static bool engine_run(struct engine *engine, const struct ask *ask)
 {
     int64_t began_ms = engine_now_ms();
     scoped(refresh_release) struct refresh refresh = {.engine = engine};
@@ -169,14 +215,12 @@ static void engine_run(struct engine *engine, const struct ask *ask)
         if (engine_refresh_once(&refresh) == 0 && refresh_was_refuted(&refresh))
             refresh_again(&refresh, ask);
         engine_set_staging(engine, false);
-        note_source(engine, refresh.report->error);
-        flush_now_and_then(engine);
-        refresh.report->seconds = (double)(engine_now_ms() - began_ms) / 1000;
-        if (engine->conf.refreshed)
-            engine->conf.refreshed(engine->conf.arg, refresh.report);
-        confirm_post(engine->confirm, refresh.report);
+        conclude(&refresh, began_ms);
     }
     engine_ended(engine, ask, take_ptr(refresh.report));
+    clear_up(&refresh);
+    engine_save_image(engine);
+    return refresh.manifest;
 }
 
 /* --- the sync thread --- */
@@ -249,11 +293,18 @@ static int64_t earlier(int64_t a_ms, int64_t b_ms)
     return a_ms == 0 ? b_ms : b_ms == 0 || a_ms < b_ms ? a_ms : b_ms;
 }
 
+bool engine_is_asked(struct engine *engine)
+{
+    scoped_lock(&engine->lock);
+    return engine->stopping || engine->asks[0].ticket || engine->asks[1].ticket;
+}
+
 enum duty engine_sleep(struct engine *engine, int64_t until_ms, struct ask *ret_ask)
 {
     const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
 
     scoped_lock(&engine->lock);
+    engine->status.refreshing = false;
     if (!engine->stopping && !engine->asks[0].ticket && !engine->asks[1].ticket) {
         if (until_ms == 0)
             pthread_cond_wait(&engine->changed, &engine->lock);
@@ -270,7 +321,8 @@ enum duty engine_sleep(struct engine *engine, int64_t until_ms, struct ask *ret_
 
 static enum duty engine_next(struct engine *engine, struct ask *ret_ask)
 {
-    int64_t until_ms = earlier(engine->refresh_at_ms, engine->sweep_at_ms);
+    int64_t until_ms = earlier(earlier(engine->refresh_at_ms, engine->sweep_at_ms),
+                               engine->recount_at_ms);
 
     {
         scoped_lock(&engine->lock);
@@ -282,6 +334,15 @@ static enum duty engine_next(struct engine *engine, struct ask *ret_ask)
     return engine_sleep(engine, until_ms, ret_ask);
 }
 
+/* A manifest, read and thrown away, leaves holes that the C library would keep: four times what a
+ * mount of 100,000 tables needs. */
+static void give_back_memory(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
 void *engine_main(void *arg)
 {
     struct engine *engine = arg;
@@ -290,11 +351,14 @@ void *engine_main(void *arg)
 
     if (engine_follows(engine) && !engine_follow(engine))
         return NULL;
-    store_recount(engine->conf.store);
     plan_next_refresh(engine);
+    engine->recount_at_ms = engine_now_ms() + RECOUNT_MS;
     while ((duty = engine_next(engine, &ask)) != DUTY_STOP) {
-        if (duty == DUTY_REFRESH)
-            engine_run(engine, &ask);
+        if (engine->recount_at_ms != 0)
+            store_recount(engine->conf.store);
+        engine->recount_at_ms = 0;
+        if (duty == DUTY_REFRESH && engine_run(engine, &ask))
+            give_back_memory();
         if (duty == DUTY_REFRESH)
             plan_next_refresh(engine);
         if (duty == DUTY_TIMER)

@@ -4,7 +4,9 @@
  *     server -> manifest -> plan -> staged bytes -> tree -> state on disk -> publish -> sweep
  *
  * That line is engine_refresh_once() in engine.c, read top to bottom. Any failure returns before
- * publish, so whoever reads keeps the last generation.
+ * publish, so whoever reads keeps the last generation. Whoever waits for a refresh waits for the
+ * publish; what it has withdrawn is removed after that, unless the refresh is to fetch bytes as
+ * well: then room is made for them first.
  *
  *     engine_new      reads the last generation from the cache; no network, no threads
  *     engine_tree     that generation, or NULL
@@ -13,7 +15,8 @@
  *     engine_wait     waits until the one asked for has ended
  *     engine_free     ends transfers and threads
  *
- * Requests to a server are expensive there (contract 1.8): a refresh without news is one request.
+ * Requests to a server are expensive there (contract 1.8): a refresh without news is one request,
+ * and the text of the manifest is not even read again if it is that of the last refresh.
  *
  * A blob that is no longer listed is removed at once, unless somebody is about to open it (then after
  * two seconds at most) or has it open without having its bytes (then after that).
@@ -86,6 +89,9 @@ struct engine_conf {
 
     /* Adds what is generated (README.md, .agnes/...) to each tree. May be NULL. */
     int (*decorate)(void *arg, struct tree_builder *builder);
+    /* What that depends on besides the rows: where this is the same, a start need not do it again
+     * (state_image.h). NULL: it is done at each start. */
+    const char *decoration;
     /* A new generation is durable: serve it. Called on the sync thread; when it returns, blobs that
      * only older generations used may be removed. tree_ref what is kept. May be NULL. */
     void (*publish)(void *arg, struct tree *tree);
@@ -176,8 +182,8 @@ struct engine_status {
     uint64_t last_attempt_unix; /* 0: none since start */
     uint64_t last_success_unix; /* of any run: when the source last confirmed the generation */
     uint64_t next_refresh_unix; /* 0: not planned */
-    bool refreshing;
-    int error; /* of the last refresh, 0 if it went well */
+    bool refreshing;            /* also while what is gone is cleared up, which nobody waits for */
+    int error;                  /* of the last refresh, 0 if it went well */
     char message[200];
     /* The refresh or fill that runs, for progress. */
     uint64_t files_total;

@@ -12,6 +12,7 @@
 #include "sync/engine_private.h"
 
 #define PREFETCH_MAX 32
+#define LOOK_UP_EVERY 256
 #define WHOLE_MAX ((uint64_t)8 << 20) /* blobs up to this size are verified before they are read */
 
 /* --- where a blob comes from --- */
@@ -298,8 +299,11 @@ void engine_want_ahead(struct engine *engine, const struct blob_key *key, uint64
 
 /* --- prefetch --- */
 
+/* One that has begun on the same tree goes on where it is. */
 void engine_prefetch_from(struct engine *engine, struct tree *tree)
 {
+    if (tree && engine->prefetch_tree == tree)
+        return;
     tree_unref(engine->prefetch_tree);
     engine->prefetch_tree = tree ? tree_ref(tree) : NULL;
     engine->prefetch_next = 0;
@@ -337,6 +341,7 @@ static bool is_worth_it(struct engine *engine, const struct tree_blob *blob)
            (engine->conf.prefetch == PREFETCH_ALL && fits(engine, blob->key.size));
 }
 
+/* A look at each of a million blobs takes a second or two; a refresh does not wait for that. */
 void engine_prefetch_more(struct engine *engine)
 {
     struct tree *tree = engine->prefetch_tree;
@@ -344,6 +349,8 @@ void engine_prefetch_more(struct engine *engine)
     while (tree && engine->prefetch_next < tree_blob_count(tree)) {
         const struct tree_blob *blob = tree_blob(tree, engine->prefetch_next);
 
+        if (engine->prefetch_next % LOOK_UP_EVERY == 0 && engine_is_asked(engine))
+            return;
         if (is_worth_it(engine, blob)) {
             if (!prefetch_has_place(engine, blob->key.size))
                 return;

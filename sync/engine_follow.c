@@ -70,6 +70,8 @@ static void take_state(struct engine *engine)
     }
     memcpy(engine->doubt_since, state.doubt_since, sizeof(engine->doubt_since));
     engine->torn = previous;
+    engine->state_unix = state.last_sync_unix;
+    engine->image_due = true;
     if (news)
         engine_show(engine, state.tree);
     state_release(&state);

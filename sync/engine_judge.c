@@ -11,8 +11,6 @@
 #include "cache/scoped.h"
 #include "sync/engine_private.h"
 
-#define MANIFEST_MAX ((uint64_t)64 << 20)
-
 int refresh_fail(struct refresh *refresh, int error, const char *format, ...)
 {
     struct report *report = refresh->report;
@@ -82,13 +80,15 @@ int refresh_fetch_manifest(struct refresh *refresh)
     scoped(document_release) struct document document;
     struct manifest_error error;
     int64_t asked_ms = signed_now_ms();
-    int r = document_get(refresh, source_manifest_url(source), MANIFEST_MAX, &document);
+    int r = document_get(refresh, source_manifest_url(source), MANIFEST_BYTES_MAX, &document);
 
     if (r == -ESTALE)
         return refresh_fail(refresh, -EPROTO, "no manifest there (404)");
     if (r < 0)
         return refresh_fail(refresh, r, "%s",
                             document.result.message[0] ? document.result.message : "stopped");
+    if (refresh_recall(refresh, document.text, document.size))
+        return 0;
     r = manifest_parse(document.text, document.size, source, &refresh->manifest, &error);
     if (r < 0)
         return refresh_fail(refresh, r, "not a manifest: %s",

@@ -13,7 +13,8 @@
 /* The strings of conf become ours, all or none. */
 static int own_strings(struct engine_conf *conf)
 {
-    const char **strings[] = {&conf->state_dir, &conf->user_agent, &conf->ca_file, &conf->proxy};
+    const char **strings[] = {&conf->state_dir, &conf->user_agent, &conf->ca_file, &conf->proxy,
+                              &conf->decoration};
     bool failed = false;
 
     for (size_t i = 0; i < sizeof(strings) / sizeof(*strings); i++) {
@@ -31,6 +32,7 @@ static void free_strings(const struct engine_conf *conf)
     free((char *)conf->user_agent);
     free((char *)conf->ca_file);
     free((char *)conf->proxy);
+    free((char *)conf->decoration);
 }
 
 static int open_state_dir(struct engine *engine)
@@ -56,9 +58,14 @@ static int load_last_generation(struct engine *engine)
     struct state state = {.tree = NULL};
     bool previous = false;
     char message[160];
-    int r = state_load(store_dirfd(engine->conf.store), engine->conf.decorate, engine->conf.arg,
-                       &state, &previous, message);
+    int dirfd = store_dirfd(engine->conf.store);
+    bool image = engine->conf.decoration &&
+                 state_image_load(dirfd, engine->conf.decoration, &state) == 0;
+    int r = image ? 0
+                  : state_load(dirfd, engine->conf.decorate, engine->conf.arg, &state, &previous,
+                               message);
 
+    engine->image_due = !image && !previous;
     engine->blind = r < 0 || previous;
     engine->torn = previous;
     engine->sweep_due = true;
@@ -68,9 +75,22 @@ static int load_last_generation(struct engine *engine)
         return r;
     engine->tree = state.tree;
     engine->pinned = engine_pinned_in(engine, state.tree);
-    engine->status.last_success_unix = state.last_sync_unix;
+    engine->status.last_success_unix = engine->state_unix = state.last_sync_unix;
     memcpy(engine->doubt_since, state.doubt_since, sizeof(engine->doubt_since));
     return 0;
+}
+
+/* For the next start. Not to have it only makes that slower. */
+void engine_save_image(struct engine *engine)
+{
+    scoped(tree_unrefp) struct tree *tree = engine_tree(engine);
+    struct state state = {.tree = tree, .last_sync_unix = engine->state_unix};
+
+    if (!tree || !engine->conf.decoration || !engine->image_due || engine->torn)
+        return;
+    memcpy(state.doubt_since, engine->doubt_since, sizeof(state.doubt_since));
+    state_image_save(store_dirfd(engine->conf.store), engine->conf.decoration, &state);
+    engine->image_due = false;
 }
 
 static void init_lock(struct engine *engine)
@@ -173,6 +193,7 @@ void engine_free(struct engine *engine)
     engine_prefetch_from(engine, NULL);
     store_set_budget(engine->conf.store, &(struct budget){.judge = NULL});
     signed_urls_free(engine->signed_urls);
+    engine_forget_words(engine);
     tree_unref(engine->tree);
     free(engine->problems);
     free(engine->leaving);

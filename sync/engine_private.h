@@ -4,6 +4,7 @@
  *     engine.c         the sync thread and engine_refresh_once, the whole story on one screen
  *     engine_life.c    from engine_new to engine_free
  *     engine_judge.c   its chapters: manifest, doubts, plan
+ *     engine_known.c   the manifest that says what the last one said
  *     engine_stage.c   bytes that a refresh waits for
  *     engine_refute.c  when these are of another version than the manifest
  *     engine_publish.c tree, disk, publish
@@ -30,6 +31,7 @@
 #include "sync/plan.h"
 #include "sync/signed.h"
 #include "sync/state.h"
+#include "sync/state_image.h"
 
 #define TICKETS_KEPT 16
 
@@ -41,6 +43,13 @@ struct ask {
 struct ended {
     uint64_t ticket;
     struct report *report; /* NULL if there was no memory for one */
+};
+
+/* A manifest that came to nothing when it was read. */
+struct known_words {
+    struct blob_key words; /* the digest of its text */
+    struct tree *tree;     /* shown then; NULL: none is known */
+    struct report *report; /* on it */
 };
 
 /* A blob that was listed until a moment ago: somebody who found its name may be about to open it. */
@@ -85,13 +94,17 @@ struct engine {
     uint64_t doubt_since[TREE_SECTIONS];
     atomic_bool blind; /* what was listed before is not known: the store's orphans prove nothing */
     atomic_bool following;
-    int followers_fd; /* -1: we do not follow */
-    bool followed;    /* as of the last sweep */
-    bool torn;        /* the state file on disk is not the last generation */
-    bool sweep_due;   /* blobs may be there that nobody refers to */
+    int followers_fd;    /* -1: we do not follow */
+    bool followed;       /* as of the last sweep */
+    bool torn;           /* the state file on disk is not the last generation */
+    uint64_t state_unix; /* when that says that it was published */
+    bool image_due;      /* there is no image of it */
+    bool sweep_due;      /* blobs may be there that nobody refers to */
+    struct known_words known;
     struct leaving *leaving;
     size_t leaving_count;
-    int64_t sweep_at_ms; /* 0: nothing is leaving */
+    int64_t sweep_at_ms;   /* 0: nothing is leaving */
+    int64_t recount_at_ms; /* at the latest: not while a mount begins; 0: has been done */
     struct tree *prefetch_tree;
     uint32_t prefetch_next;
     int64_t refresh_at_ms; /* 0: not by itself */
@@ -118,12 +131,16 @@ struct refutations {
 struct refresh {
     struct engine *engine;
     unsigned flags;
-    struct report *report;
-    struct manifest *manifest;
+    struct report *report;     /* owned until engine_ended */
+    struct blob_key words;     /* the digest of the manifest's text */
+    struct manifest *manifest; /* NULL, like the plan: it says what is known, so next is last */
     struct plan *plan;
     struct tree *last; /* NULL: none */
     struct tree *next;
     int64_t now_ns;
+    bool published; /* next is shown, and was not before */
+    bool holds;     /* some of it rests on the last generation's word */
+    bool unswept;   /* all is well, but what is not listed any more is still there */
     uint64_t doubt_since[TREE_SECTIONS]; /* as they will be when this has ended well */
     struct refutations refutations;      /* of this one, and of what is known from before */
     struct tree *before;                 /* what the report compares with; NULL: none */
@@ -132,6 +149,15 @@ struct refresh {
 /* --- chapters of a refresh: 0 or a negative errno, with report->message --- */
 
 int refresh_fetch_manifest(struct refresh *refresh);
+
+/* Does this text say what is known, and is there nothing to do about it? Then the report is written
+ * and next is last. The text is changed meanwhile, but is in the end what it was. */
+bool refresh_recall(struct refresh *refresh, char *text, size_t size);
+
+/* At the end of a refresh that went well: its manifest is known if it came to nothing. */
+void refresh_remember(struct refresh *refresh);
+void engine_forget_words(struct engine *engine);
+
 int refresh_explain(struct refresh *refresh);
 int refresh_plan(struct refresh *refresh);
 int refresh_stage(struct refresh *refresh);
@@ -191,11 +217,17 @@ bool engine_follow(struct engine *engine);
 /* Is there another process that shows what we publish? */
 bool engine_has_followers(const struct engine *engine);
 
+/* Writes the image of the state on disk, if it has none. */
+void engine_save_image(struct engine *engine);
+
 /* A generation becomes the one that is shown. */
 void engine_show(struct engine *engine, struct tree *tree);
 
 /* The sync thread. */
 void *engine_main(void *engine);
+
+/* Is there something to do that can not wait? */
+bool engine_is_asked(struct engine *engine);
 
 enum duty { DUTY_STOP, DUTY_REFRESH, DUTY_TIMER, DUTY_ROUND };
 
@@ -242,7 +274,7 @@ void engine_note_blob(struct engine *engine, const struct blob_key *key,
                       const struct want_result *result);
 void engine_forget_problems(struct engine *engine, const struct tree *keep);
 
-/* Begins anew with that tree; NULL stops it. Then, now and again: asks for some more. */
+/* Looks at all of that tree; NULL stops it. Then, now and again: asks for some more. */
 void engine_prefetch_from(struct engine *engine, struct tree *tree);
 void engine_prefetch_more(struct engine *engine);
 
@@ -251,6 +283,7 @@ void engine_prefetch_more(struct engine *engine);
 int64_t engine_now_ms(void);
 uint64_t engine_unix_now(void);
 void engine_ended(struct engine *engine, const struct ask *ask, struct report *report);
+int engine_copy_report(const struct report *report, struct report **ret_copy);
 
 /* From now on the server is told what refreshes change, if it is one and we are to. */
 void engine_begin_to_confirm(struct engine *engine);

@@ -39,6 +39,8 @@ int refresh_save_state(struct refresh *refresh)
         return refresh_fail(refresh, r, "the state can not be written: error %d", -r);
     memcpy(engine->doubt_since, refresh->doubt_since, sizeof(engine->doubt_since));
     engine->torn = false;
+    engine->state_unix = state.last_sync_unix;
+    engine->image_due = true;
     return 0;
 }
 
@@ -104,7 +106,7 @@ void refresh_publish(struct refresh *refresh)
     struct engine *engine = refresh->engine;
 
     engine_show(engine, refresh->next);
-    first_seen_save(engine->first_seen, refresh->next);
+    refresh->published = true;
     engine_note_leaving(engine, refresh->last, refresh->next);
     audit_references(refresh);
 }
@@ -112,14 +114,10 @@ void refresh_publish(struct refresh *refresh)
 /* Not while part of what was listed is neither known nor said: an orphan may be what is missing. */
 void refresh_sweep(struct refresh *refresh)
 {
-    bool holds = false;
-
-    for (enum tree_section section = 0; section < TREE_SECTIONS; section++)
-        holds |= plan_section_held(refresh->plan, section);
-    if (!holds)
+    if (!refresh->holds)
         refresh->engine->blind = false;
     engine_sweep(refresh->engine, SWEEP_AFTER_SWITCH);
-    refresh->engine->unsaved |= refresh->report->changed;
+    refresh->engine->unsaved |= refresh->published;
 }
 
 bool refresh_doubts_changed(const struct refresh *refresh)

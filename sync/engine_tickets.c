@@ -59,7 +59,7 @@ static int copy_skipped(const struct report *report, struct report *copy)
     return 0;
 }
 
-static int report_copy(const struct report *report, struct report **ret_copy)
+int engine_copy_report(const struct report *report, struct report **ret_copy)
 {
     scoped(report_freep) struct report *copy = report_new();
     int r;
@@ -101,7 +101,7 @@ int engine_wait(struct engine *engine, uint64_t ticket, int timeout_ms, struct r
     }
     if (ended->ticket < ticket)
         return engine->stopping ? -ECANCELED : -ETIMEDOUT;
-    return ended->report ? report_copy(ended->report, ret_report) : -ENOMEM;
+    return ended->report ? engine_copy_report(ended->report, ret_report) : -ENOMEM;
 }
 
 /* Consumes the report. */
@@ -115,7 +115,6 @@ void engine_ended(struct engine *engine, const struct ask *ask, struct report *r
         scoped_lock(&engine->lock);
         old = ended->report;
         *ended = (struct ended){.ticket = ask->ticket, .report = report};
-        status->refreshing = false;
         status->error = report ? report->error : -ENOMEM;
         if (report)
             memcpy(status->message, report->message, sizeof(status->message));

@@ -60,11 +60,13 @@ static int open_borrower(struct service *service)
 
 static int open_engine(struct service *service, struct complaint *ret_complaint)
 {
+    scoped_free char *decoration = service_decoration(service);
     struct engine_conf conf;
     int r;
 
     session_engine_conf(service->session, &conf);
     service_fill_conf(service, &conf);
+    conf.decoration = decoration;
     r = engine_new(&conf, &service->engine);
     if (r == 0)
         r = open_borrower(service);
@@ -218,7 +220,7 @@ int service_mount(struct service *service, struct complaint *ret_complaint)
     int r = engine_start(service->engine);
 
     tree_unref(tree);
-    if (r == 0)
+    if (r == 0 && !tree)
         r = engine_refresh(service->engine, 0, &service->first_refresh);
     if (r == 0)
         r = control_serve(service->control, service_answer, service);
@@ -229,6 +231,8 @@ int service_mount(struct service *service, struct complaint *ret_complaint)
         (r = make_mount(service, ret_complaint)) < 0 ||
         (r = wait_for_answer(service, ret_complaint)) < 0)
         return r;
+    if (tree) /* not sooner: what is known is shown first, and nothing competes with that */
+        engine_refresh(service->engine, 0, &service->first_refresh);
     log_write(service->log, LOG_INFO, "mounted %s at %s", session_source(service->session),
               service->mountpoint);
     return 0;

@@ -68,6 +68,10 @@ enum service_live {
 int service_render_status(struct service *service, char **ret_text, size_t *ret_size);
 struct provider service_provider(struct service *service);
 void service_fill_conf(struct service *service, struct engine_conf *conf);
+
+/* What the texts of the folder depend on besides its rows: the program, which may be another one
+ * after an update, and the place. For the caller to free; NULL: it can not be told. */
+char *service_decoration(const struct service *service);
 int service_answer(void *arg, const struct control_request *request, char **ret_text,
                    size_t *ret_size);
 void service_signal(void *arg, int signal);

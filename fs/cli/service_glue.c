@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "cache/scoped.h"
@@ -214,6 +215,20 @@ static int decorate(void *arg, struct tree_builder *builder)
     if (r == 0)
         r = tree_builder_add_live(builder, ".agnes/generation", LIVE_GENERATION);
     return r < 0 ? r : guide_add(builder, service->mountpoint);
+}
+
+char *service_decoration(const struct service *service)
+{
+    char *text = NULL;
+    struct stat st;
+
+    if (stat("/proc/self/exe", &st) < 0)
+        return NULL;
+    if (asprintf(&text, "%llu %lld %lld.%09ld %s", (unsigned long long)st.st_ino,
+                 (long long)st.st_size, (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
+                 service->mountpoint) < 0)
+        return NULL;
+    return text;
 }
 
 static void publish(void *arg, struct tree *tree)

@@ -191,6 +191,7 @@ def test_tables_of_a_server_from_before_packages_have_a_folder_of_their_own(agne
 def test_a_server_that_learns_of_packages_loses_nothing(agnes, instance):
     instance.shape = "pre-v49"
     instance.user.admin = True
+    agnes.sync(instance.url)  # so that nothing is fetched ahead meanwhile
     with agnes.mount(instance.url) as mount:
         table = "data/_tables/orders.parquet"
         wait_for(lambda: mount.xattr(table, "state") == "resident", what="the table")

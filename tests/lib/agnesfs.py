@@ -202,7 +202,14 @@ class Mount:
             self.umount()
 
     def refresh(self, expect=0):
-        return Report(self.agnes.run("refresh", self.path, "--json", expect=expect).json())
+        """Also waits until what it has withdrawn is cleared up."""
+        report = Report(self.agnes.run("refresh", self.path, "--json", expect=expect).json())
+        self.settle()
+        return report
+
+    def settle(self):
+        """Waits until no refresh runs, nor what it leaves behind."""
+        wait_for(lambda: not self.status(expect=None)["refreshing"], 60, "the refresh is over")
 
     def status(self, expect=0):
         return self.agnes.run("status", self.path, "--json", expect=expect).json()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The engine against a scripted server: what is fetched, published, kept and removed. */
-#include "sync/engine.h"
+#include "sync/engine_private.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -212,6 +212,20 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* What a refresh has withdrawn goes when it has ended already. */
+static void let_clear_up(struct fixture *f)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    struct engine_status status = {.refreshing = true};
+
+    for (int i = 0; i < 30000 && status.refreshing; i++) {
+        engine_status(f->engine, &status);
+        if (status.refreshing)
+            nanosleep(&moment, NULL);
+    }
+    assert_false(status.refreshing);
+}
+
 static int refresh(struct fixture *f, unsigned flags)
 {
     uint64_t ticket = 0;
@@ -219,6 +233,7 @@ static int refresh(struct fixture *f, unsigned flags)
     report_free(take_ptr(f->report));
     assert_int_equal(engine_refresh(f->engine, flags, &ticket), 0);
     assert_int_equal(engine_wait(f->engine, ticket, 30000, &f->report), 0);
+    let_clear_up(f);
     return f->report->error;
 }
 
@@ -528,6 +543,166 @@ static void sudden_emptiness_of_direct_tables_is_believed_the_second_time(void *
     assert_int_equal(refresh(f, 0), 0);
     assert_true(shows(f, "data/_direct/prices.parquet", NULL));
     assert_false(holds(f, "prices"));
+}
+
+/* --- a manifest that says what the last one said --- */
+
+/* Whoever gets a report with this in it got it from memory. */
+#define FROM_MEMORY 77
+
+static void mark_known(struct fixture *f)
+{
+    assert_non_null(f->engine->known.tree);
+    f->engine->known.report->sections[TREE_DIRECT].skipped = FROM_MEMORY;
+}
+
+static bool came_from_memory(const struct fixture *f)
+{
+    return f->report->sections[TREE_DIRECT].skipped == FROM_MEMORY;
+}
+
+static void serve_text(struct fixture *f, const char *rows, const char *rest)
+{
+    scoped_free char *text = format("{\"direct_tables\":[%s],\"data_packages\":[],"
+                                    "\"memory_domains\":[]%s}",
+                                    rows, rest);
+
+    serve_json(f, MANIFEST, text);
+}
+
+static void the_same_words_are_read_once(void **state)
+{
+    struct fixture *f = *state;
+    scoped_free char *row = table("prices", "prices");
+
+    serve(f, "prices", "prices");
+    serve_text(f, row, ",\"server_time\":\"2026-08-22T14:41:14.123456+00:00\"");
+    assert_int_equal(refresh(f, REFRESH_FILL), 0);
+    assert_null(f->engine->known.tree); /* they came to something */
+    assert_int_equal(refresh(f, 0), 0);
+    mark_known(f);
+    serve_text(f, row, ",\"server_time\": \"2031-12-03T05:06:07.000008+00:00\"");
+    assert_int_equal(refresh(f, 0), 0);
+    assert_false(came_from_memory(f)); /* that blank is one byte more */
+    mark_known(f);
+    serve_text(f, row, ",\"server_time\": \"2032-12-03T05:06:07.000009+00:00\"");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(refresh(f, i == 2 ? REFRESH_DRY_RUN : 0), 0);
+        assert_true(came_from_memory(f));
+        assert_int_equal(f->report->requests, 1);
+        assert_int_equal(f->report->sections[TREE_DIRECT].unchanged, 1);
+        assert_int_equal(f->report->generation, 1);
+        assert_false(f->report->changed);
+        assert_int_equal(f->report->dry_run, i == 2);
+    }
+    serve_text(f, row, ",\"server_time\": \"x\", \"other_time\": \"1\"");
+    assert_int_equal(refresh(f, 0), 0);
+    mark_known(f);
+    serve_text(f, row, ",\"server_time\": \"x\", \"other_time\": \"2\"");
+    assert_int_equal(refresh(f, 0), 0);
+    assert_false(came_from_memory(f));
+}
+
+static void news_are_read(void **state)
+{
+    struct fixture *f = *state;
+
+    sync_orders(f, "one");
+    assert_int_equal(refresh(f, 0), 0);
+    mark_known(f);
+    serve_orders(f, "two");
+    assert_int_equal(refresh(f, 0), 0);
+    assert_true(shows(f, "data/sales/orders.parquet", "two"));
+    serve_orders(f, "one"); /* words that were known, beside another generation */
+    assert_int_equal(refresh(f, 0), 0);
+    assert_true(shows(f, "data/sales/orders.parquet", "one"));
+    assert_int_equal(f->published, 3);
+}
+
+static void what_failed_is_tried_though_the_words_are_the_same(void **state)
+{
+    struct fixture *f = *state;
+
+    sync_orders(f, "one");
+    serve_orders(f, "two");
+    serve(f, "orders", "2wo");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(refresh(f, 0), 0);
+        assert_int_equal(f->report->error_count, 1);
+    }
+    serve(f, "orders", "two");
+    assert_int_equal(refresh(f, 0), 0);
+    assert_true(shows(f, "data/sales/orders.parquet", "two"));
+}
+
+static void a_bundle_that_is_gone_is_fetched_though_the_words_are_the_same(void **state)
+{
+    struct fixture *f = *state;
+    scoped_free char *one = domain("1");
+    const char *text = "# Finance\n\none\n";
+    struct blob_key key;
+
+    serve_manifest(f, "[]", "[]", one);
+    serve_bundle(f, "fin", text);
+    assert_int_equal(refresh(f, 0), 0);
+    assert_int_equal(refresh(f, 0), 0);
+    mark_known(f);
+    blob_key_of_bytes(text, strlen(text), &key);
+    assert_int_equal(store_drop(f->store, &key), 0);
+    assert_int_equal(refresh(f, 0), 0);
+    assert_true(shows(f, "memory/fin/bundle.md", text));
+}
+
+static void what_is_missing_is_filled_though_the_words_are_the_same(void **state)
+{
+    struct fixture *f = *state;
+    struct blob_key key = md5_key("one");
+
+    sync_orders(f, "one");
+    assert_int_equal(refresh(f, 0), 0);
+    mark_known(f);
+    assert_int_equal(store_drop(f->store, &key), 0);
+    assert_int_equal(refresh(f, REFRESH_FILL), 0);
+    assert_true(came_from_memory(f));
+    assert_true(shows(f, "data/sales/orders.parquet", "one"));
+}
+
+static void a_dropped_row_is_reported_each_time(void **state)
+{
+    struct fixture *f = *state;
+    scoped_free char *row = table("prices", "prices");
+    scoped_free char *rows = format("%s,{\"name\":\"bad\",\"md5\":\"?\",\"size_bytes\":1}", row);
+
+    serve_text(f, rows, "");
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(refresh(f, 0), 0);
+        assert_int_equal(f->report->error_count, 1);
+        assert_string_equal(f->report->errors[0].name, "bad");
+        assert_int_equal(came_from_memory(f), i > 1);
+        if (i > 0)
+            mark_known(f);
+    }
+}
+
+/* Direct tables have no second witness but the next manifest in a row. */
+static void words_of_before_end_a_doubt(void **state)
+{
+    struct fixture *f = *state;
+    scoped_free char *row = table("prices", "prices");
+
+    serve(f, "prices", "prices");
+    serve_text(f, row, "");
+    assert_int_equal(refresh(f, REFRESH_FILL), 0);
+    for (int i = 0; i < 3; i++) {
+        serve_text(f, row, "");
+        assert_int_equal(refresh(f, 0), 0);
+        assert_int_equal(refresh(f, 0), 0);
+        serve_text(f, "", "");
+        assert_int_equal(refresh(f, 0), 0);
+        assert_true(f->report->sections[TREE_DIRECT].held);
+    }
+    assert_int_equal(refresh(f, 0), 0);
+    assert_true(shows(f, "data/_direct/prices.parquet", NULL));
 }
 
 static void restart_needs_no_network(void **state)
@@ -884,6 +1059,13 @@ int main(void)
         test(missing_section_is_held),
         test(sudden_emptiness_needs_the_servers_second_word),
         test(sudden_emptiness_of_direct_tables_is_believed_the_second_time),
+        test(the_same_words_are_read_once),
+        test(news_are_read),
+        test(what_failed_is_tried_though_the_words_are_the_same),
+        test(a_bundle_that_is_gone_is_fetched_though_the_words_are_the_same),
+        test(what_is_missing_is_filled_though_the_words_are_the_same),
+        test(a_dropped_row_is_reported_each_time),
+        test(words_of_before_end_a_doubt),
         test(restart_needs_no_network),
         test(torn_state_deletes_nothing_until_a_complete_manifest),
         test(orphans_go_at_the_first_refresh_after_a_start),
