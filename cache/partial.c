@@ -30,6 +30,8 @@ static void partial_free(struct partial *partial)
         close(partial->fd);
     if (partial->map >= 0)
         close(partial->map);
+    if (partial->direct >= 0)
+        close(partial->direct);
     digest_free(partial->digest);
     pthread_mutex_destroy(&partial->lock);
     free(partial->blocks);
@@ -57,6 +59,7 @@ static int partial_new(struct store *store, const struct blob_key *key,
     partial->writable = store_mode(store) == STORE_WRITER;
     partial->fd = -1;
     partial->map = -1;
+    partial->direct = -1;
     *ret_partial = partial;
     return 0;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* partial.h - a blob of a known key that is not all here yet.
  *
- *     partial_begin -> partial_write... -> partial_commit    a blob
- *                                       -> partial_put       the bytes so far are kept for later
- *                                       -> partial_fail      they were not what was promised
- *     partial_find  -> partial_read     -> partial_put       readers of what is here
+ *     partial_begin -> partial_write, partial_hash... -> partial_commit    a blob
+ *                                                     -> partial_put       the bytes so far are kept
+ *                                                     -> partial_fail      they were not as promised
+ *     partial_find  -> partial_read                   -> partial_put       readers of what is here
  *
  * On disk: partial/<key> is a sparse file of the blob's size, partial/<key>.map says what of it is
  * here. A block of PARTIAL_BLOCK bytes is filled from its beginning; the map has, for each, how many
@@ -16,13 +16,14 @@
  * One object a key and store, shared by its one filler and any number of readers, counted by
  * references; when the last one is put, data and map stay on disk, unless there is nothing in them.
  *
- * MD5 and XXH3 run along while blocks come in order; what came out of order is read back, at most
- * PARTIAL_SLICE bytes a call of partial_commit, so that whoever calls can do something else in
- * between. The end is writer.h's: length and digest -> fchmod 0400 -> fdatasync -> rename without
+ * MD5 and XXH3 run along where partial_hash is told of what was written, in order; all else is read
+ * back, at most PARTIAL_SLICE bytes a call of partial_commit, so that whoever calls can do something
+ * else in between. The end is writer.h's: length and digest -> fchmod 0400 -> fdatasync -> rename without
  * replacing; descriptors and readers of the partial go on as those of the blob.
  *
- * Threads: begin, find, ref, put, read and the questions from any thread. Write, the tag, flush, commit
- * and fail from one thread at a time. The lock of the store's list of partials guards that list, each
+ * Threads: begin, find, ref, put, read and the questions from any thread. Write, the tag and flush from
+ * one thread at a time; hash from one, which may be another, beside them; commit and fail while none of
+ * these runs. The lock of the store's list of partials guards that list, each
  * partial's own lock its map; neither is held over I/O, nor both together.
  * A STORE_READER may find and read: it looks the map up on disk again where a block seems missing,
  * since another process may be filling it.
@@ -70,6 +71,16 @@ int partial_read(struct partial *partial, void *buffer, size_t size, uint64_t of
  * -EINVAL also where the block's beginning, from before this process, is found rotten just now: ask
  * partial_filled again. */
 int partial_write(struct partial *partial, uint64_t offset, const void *data, size_t size);
+
+/* The same, past the page cache where the file system can and the data, the offset and the size are
+ * multiples of PARTIAL_ALIGN: for what nobody is about to read. It saves a copy, which costs half as
+ * much as the MD5, and leaves in memory what somebody is using. */
+#define PARTIAL_ALIGN 4096
+int partial_write_direct(struct partial *partial, uint64_t offset, const void *data, size_t size);
+
+/* Takes bytes that partial_write has taken along into the digest, if they are those that it waits for.
+ * What is left out costs a second reading, and nothing else: so does a failure. */
+void partial_hash(struct partial *partial, uint64_t offset, const void *data, size_t size);
 
 /* "" if none was set. Good until the next partial_set_tag, so for whoever calls that. The others may
  * ask whether there is one. */

@@ -118,6 +118,16 @@ int partial_rewind(struct partial *partial)
     return digest_reset(partial->digest);
 }
 
+void partial_hash(struct partial *partial, uint64_t offset, const void *data, size_t size)
+{
+    if (offset != partial->hashed)
+        return;
+    if (digest_update(partial->digest, data, size) == 0)
+        partial->hashed += size;
+    else
+        partial_rewind(partial);
+}
+
 /* Reads the block at the position of the digest, and takes the digest to the end of it. */
 static int hash_block(struct partial *partial, void *buffer, uint32_t *ret_read)
 {

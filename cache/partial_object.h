@@ -50,10 +50,15 @@ struct partial {
     int fd;
     int map; /* -1: none yet. Made by the filler or by the last holder */
 
-    /* The filler's. The tag changes under the lock, for partial_tagged. */
-    char tag[PARTIAL_TAG_SIZE];
+    /* Of whoever hashes. What is hashed has been written before. */
     struct digest *digest; /* of the first `hashed` bytes */
     uint64_t hashed;
+
+    int direct;    /* the data again, past the page cache; -1: not opened */
+    bool indirect; /* that can not be had here */
+
+    /* The filler's. The tag changes under the lock, for partial_tagged. */
+    char tag[PARTIAL_TAG_SIZE];
     struct strand strands[STRANDS];
     uint64_t strand_uses;
 

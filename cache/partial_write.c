@@ -9,11 +9,16 @@
  * was filled by an earlier process, or more blocks than STRANDS are under way) the beginning is
  * read back, and proved: otherwise a new sum would vouch for old damage. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "cache/files.h"
 #include "cache/partial_object.h"
 #include "cache/room.h"
+
+#define WRITEBACK_STEP ((uint64_t)32 << 20)
+
+#define WRITEBACK_STEP ((uint64_t)32 << 20)
 
 static struct strand *strand_of(struct partial *partial, uint32_t block)
 {
@@ -158,16 +163,69 @@ static void take_entries(struct partial *partial, uint32_t first, const struct b
     }
 }
 
-static int write_range(struct partial *partial, uint64_t offset, const void *data, size_t size,
-                       struct block *blocks)
+/* --- the bytes --- */
+
+/* The same file once more, since what is written past the page cache is a matter of the open file. */
+static int open_direct(struct partial *partial)
+{
+    char name[BLOB_KEY_TEXT_SIZE];
+    struct stat ours;
+    struct stat found;
+
+    blob_key_format(key_of(partial), name);
+    scoped_fd int fd = openat(partial->store->root.partial, name,
+                              O_RDWR | O_DIRECT | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0 || fstat(fd, &found) < 0 || fstat(partial->fd, &ours) < 0)
+        return negative_errno();
+    if (found.st_dev != ours.st_dev || found.st_ino != ours.st_ino)
+        return -ESTALE;
+    partial->direct = take_fd(fd);
+    return 0;
+}
+
+static bool can_go_direct(struct partial *partial, uint64_t offset, const void *data, size_t size)
+{
+    if (partial->indirect || ((uintptr_t)data | offset | size) % PARTIAL_ALIGN != 0)
+        return false;
+    partial->indirect = partial->direct < 0 && open_direct(partial) < 0;
+    return !partial->indirect;
+}
+
+/* Lets the disk begin with what is complete, so that the sync at the end has little left to wait for.
+ * Whether it does is seen there. */
+static void start_writeback(const struct partial *partial, uint64_t end)
+{
+    if (end % WRITEBACK_STEP == 0)
+        sync_file_range(partial->fd, (off_t)(end - WRITEBACK_STEP), (off_t)WRITEBACK_STEP,
+                        SYNC_FILE_RANGE_WRITE);
+}
+
+static int write_bytes(struct partial *partial, uint64_t offset, const void *data, size_t size,
+                       bool direct)
+{
+    int r = -EINVAL;
+
+    if (direct && can_go_direct(partial, offset, data, size)) {
+        r = room_write(partial->store, partial->direct, data, size, offset);
+        if (r != -EINVAL)
+            return r;
+        partial->indirect = true; /* it was opened, but is not meant */
+    }
+    r = room_write(partial->store, partial->fd, data, size, offset);
+    if (r == 0)
+        start_writeback(partial, offset + size);
+    return r;
+}
+
+/* They are written: the map shall say so. */
+static int note_range(struct partial *partial, uint64_t offset, const void *data, size_t size,
+                      struct block *blocks)
 {
     uint32_t first = block_at(offset);
     uint32_t last = last_block(offset, size);
-    int r = room_write(partial->store, partial->fd, data, size, offset);
+    int r = add_to_blocks(partial, offset, data, size, blocks);
 
-    if (r < 0)
-        return r;
-    r = add_to_blocks(partial, offset, data, size, blocks);
     if (r == 0)
         r = save_entries(partial, first, blocks, last - first + 1);
     if (r < 0) {
@@ -178,7 +236,8 @@ static int write_range(struct partial *partial, uint64_t offset, const void *dat
     return 0;
 }
 
-int partial_write(struct partial *partial, uint64_t offset, const void *data, size_t size)
+static int write_either_way(struct partial *partial, uint64_t offset, const void *data, size_t size,
+                            bool direct)
 {
     if (!partial->writable)
         return -EROFS;
@@ -197,16 +256,16 @@ int partial_write(struct partial *partial, uint64_t offset, const void *data, si
     if (r == 0 && within_block(offset) > 0)
         r = strand_resume(partial, block_at(offset), within_block(offset));
     if (r == 0)
-        r = write_range(partial, offset, data, size, blocks);
-    if (r < 0)
-        return r;
+        r = write_bytes(partial, offset, data, size, direct);
+    return r < 0 ? r : note_range(partial, offset, data, size, blocks);
+}
 
-    /* The digest follows as long as nothing is left out; a failure costs a second reading. */
-    if (offset == partial->hashed) {
-        if (digest_update(partial->digest, data, size) == 0)
-            partial->hashed += size;
-        else
-            partial_rewind(partial);
-    }
-    return 0;
+int partial_write(struct partial *partial, uint64_t offset, const void *data, size_t size)
+{
+    return write_either_way(partial, offset, data, size, false);
+}
+
+int partial_write_direct(struct partial *partial, uint64_t offset, const void *data, size_t size)
+{
+    return write_either_way(partial, offset, data, size, true);
 }

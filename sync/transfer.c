@@ -28,17 +28,10 @@ int64_t transfers_now_ms(void)
 
 /* --- between the threads --- */
 
-void transfers_post(struct transfers *transfers, struct disk_op *op)
+void transfers_wake(struct transfers *transfers)
 {
-    scoped_lock(&transfers->lock);
-    op->next = NULL;
-    if (transfers->disk_last)
-        transfers->disk_last->next = op;
-    else
-        transfers->disk_first = op;
-    transfers->disk_last = op;
-    transfers->queued_bytes += op->bytes_size;
-    pthread_cond_signal(&transfers->disk_work);
+    if (!atomic_exchange(&transfers->woken, true))
+        fetch_wake(transfers->fetch);
 }
 
 void transfers_progress(struct transfers *transfers, struct job *job)
@@ -56,7 +49,6 @@ static struct job *take_incoming(struct transfers *transfers, bool *ret_stopping
 static struct disk_op *take_answers(struct transfers *transfers)
 {
     scoped_lock(&transfers->lock);
-    transfers->answers_last = NULL;
     return take_ptr(transfers->answers);
 }
 
@@ -296,6 +288,7 @@ static void *net_main(void *arg)
     bool stopping = false;
 
     while (!stopping || transfers->jobs) {
+        atomic_store(&transfers->woken, false); /* what is posted from now on wakes us again */
         accept_incoming(transfers, take_incoming(transfers, &stopping));
         take_in_answers(transfers);
         if (stopping)
@@ -304,12 +297,11 @@ static void *net_main(void *arg)
         if (!stopping)
             start_jobs(transfers);
         pause_strands(transfers);
+        if (!transfers->jobs)
+            pieces_drop(transfers);
         if (!stopping || transfers->jobs)
             fetch_run(transfers->fetch, round_ms(transfers));
     }
-    scoped_lock(&transfers->lock);
-    transfers->net_ended = true;
-    pthread_cond_signal(&transfers->disk_work);
     return NULL;
 }
 
@@ -317,19 +309,13 @@ static void *net_main(void *arg)
 
 static int start_threads(struct transfers *transfers)
 {
-    int r = pthread_create(&transfers->disk_thread, NULL, disk_main, transfers);
+    int r = disk_threads_start(transfers);
 
-    if (r != 0)
-        return -r;
+    if (r < 0)
+        return r;
     r = pthread_create(&transfers->net_thread, NULL, net_main, transfers);
-    if (r == 0)
-        return 0;
-    {
-        scoped_lock(&transfers->lock);
-        transfers->net_ended = true;
-        pthread_cond_signal(&transfers->disk_work);
-    }
-    pthread_join(transfers->disk_thread, NULL);
+    if (r != 0)
+        disk_threads_end(transfers);
     return -r;
 }
 
@@ -337,6 +323,7 @@ static void release(struct transfers *transfers)
 {
     fetch_free(transfers->fetch);
     transfers_forget(transfers);
+    pieces_drop(transfers);
     pthread_cond_destroy(&transfers->disk_work);
     pthread_mutex_destroy(&transfers->lock);
     free(transfers);
@@ -382,9 +369,9 @@ void transfers_stop(struct transfers *transfers)
             return;
         transfers->stopping = true;
     }
-    fetch_wake(transfers->fetch);
+    transfers_wake(transfers);
     pthread_join(transfers->net_thread, NULL);
-    pthread_join(transfers->disk_thread, NULL);
+    disk_threads_end(transfers);
 }
 
 void transfers_set_away(struct transfers *transfers, bool away)

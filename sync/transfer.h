@@ -22,9 +22,9 @@
  * is asked once more after a moment. After three failures in a row, of whatever blobs, no signed
  * address is asked before transfers_renew_signed.
  *
- * Two threads of its own: one drives fetch.h and decides; the other writes, hashes and commits, so
- * that neither md5 nor fdatasync holds up the network. Between them a bounded queue; when it is
- * full the exchanges pause.
+ * Threads of its own: one drives fetch.h and decides; a few others write, hash and commit, so that
+ * neither md5 nor fdatasync holds up the network. One blob is hashed beside being written, several are
+ * worked on at once. Between them a bounded queue; when it is full the exchanges pause.
  *
  * Order: demand overtakes read-ahead, that staging, that prefetch; at most `jobs` requests run at
  * once, plus two that only demand may make. While demand waits for bytes, running prefetches pause.
@@ -33,7 +33,7 @@
  * wait. So a failing file is no request storm, and a thousand readers of it do not stand in line
  * for the same answer.
  *
- * Every want ends: done is called exactly once, without any lock held, from one of the two threads
+ * Every want ends: done is called exactly once, without any lock held, from the network thread
  * (or from transfers_free with -ECANCELED). It must not block. After `timeout_s` without progress a
  * want ends with -ETIMEDOUT, waiting in the queue included. Demand uses that time: it outlasts a
  * server that is restarting. But while the source is known to be away (transfers_set_away) it fails
@@ -66,7 +66,7 @@ struct transfers_conf {
      * before each request for a known key, on the transfer thread. May be NULL. */
     char *(*signed_url)(void *arg, const struct blob_key *key);
     void *signed_arg;
-    /* Bytes that readers may have seen turned out to be wrong. Called on the disk thread. May be
+    /* Bytes that readers may have seen turned out to be wrong. Called on a disk thread. May be
      * NULL. */
     void (*spoiled)(void *arg, const struct blob_key *key);
     void *spoiled_arg;

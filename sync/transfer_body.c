@@ -33,7 +33,6 @@ int strand_flush(struct strand *strand)
         .bytes = strand->piece,
         .bytes_size = strand->piece_size,
         .offset = strand->at - strand->piece_size,
-        .tell = strand->job->waiters != NULL,
     };
 
     if (strand->piece_size == 0)
@@ -77,7 +76,6 @@ static bool whole_is_coming(const struct job *job)
 static int take_whole(struct strand *strand, const char *etag)
 {
     struct job *job = strand->job;
-    const struct disk_op restart = {.kind = DISK_RESTART};
     bool begun = job->tag[0] != '\0';
 
     job->no_ranges = job->no_ranges || !begun || strcmp(etag, job->tag) == 0;
@@ -85,7 +83,7 @@ static int take_whole(struct strand *strand, const char *etag)
         strand->drop = true;
         return -ECANCELED;
     }
-    if (begun && job->misfits++ > 0) {
+    if (begun && (job->asked || job->misfits++ > 0)) {
         strand_say(strand, ATTEMPT_MISFIT, -EPROTO, "the server has another version each time");
         return -ECANCELED;
     }
@@ -96,7 +94,9 @@ static int take_whole(struct strand *strand, const char *etag)
     strand->ranged = false;
     strand->counts = true;
     job->tag[0] = '\0';
-    return begun ? post(strand, &restart) : 0;
+    if (begun)
+        job_ask_disk(job, DISK_RESTART);
+    return 0;
 }
 
 static int take_head(struct strand *strand, const struct fetch_head *head,
@@ -186,16 +186,18 @@ static int disk_keeps_up(struct strand *strand)
     return error;
 }
 
+/* Pieces end where multiples of their size do, so that they end with blocks. */
 static int fill_pieces(struct strand *strand, const char *data, size_t size)
 {
+    size_t step = atomic_load(&strand->job->sink->awaited) ? PIECE_AWAITED : PIECE_SIZE;
     int r = 0;
 
     while (size > 0 && r == 0) {
-        size_t room = PIECE_SIZE - strand->piece_size;
+        size_t room = step - strand->at % step;
         size_t some = size < room ? size : room;
 
         if (!strand->piece)
-            strand->piece = malloc(PIECE_SIZE);
+            strand->piece = piece_take(strand->job->transfers);
         if (!strand->piece)
             return -ENOMEM;
         memcpy(strand->piece + strand->piece_size, data, some);
@@ -204,7 +206,7 @@ static int fill_pieces(struct strand *strand, const char *data, size_t size)
         strand->brought += some;
         data += some;
         size -= some;
-        if (strand->piece_size == PIECE_SIZE)
+        if (some == room)
             r = strand_flush(strand);
     }
     return r;

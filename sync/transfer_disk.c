@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Why this needs no lock around the disk: a sink is touched by this thread only, ops are performed
- * in the order they were posted, and the last one of a sink frees it. What the network thread may
- * look at meanwhile, the sink's error and its partial, is atomic.
+/* Why this needs no lock around the disk: of a sink's lanes each has one thread at most at a time, and
+ * they share nothing but what partial.h allows; ops are performed in the order they were posted, and
+ * the last one of a sink frees it, alone. What the network thread may look at meanwhile, the sink's
+ * error and its partial, is atomic.
  *
  * After its first error a sink swallows what still comes, until the network thread has noticed. */
 #include <errno.h>
@@ -55,7 +56,7 @@ static int begin_sink(struct store *store, struct sink *sink)
     return writer_begin(store, sink->name, sink->cap, &sink->writer);
 }
 
-static void perform_open(struct transfers *transfers, struct disk_op *op)
+static bool perform_open(struct transfers *transfers, struct disk_op *op)
 {
     struct sink *sink = op->sink;
 
@@ -65,10 +66,19 @@ static void perform_open(struct transfers *transfers, struct disk_op *op)
         op->error = begin_sink(transfers->conf.store, sink);
     if (op->resident || op->error < 0) {
         sink_free(sink);
-        return;
+        return false;
     }
     if (sink->partial)
         memcpy(op->tag, partial_tag(sink->partial), strlen(partial_tag(sink->partial)) + 1);
+    return true;
+}
+
+/* What is awaited is read in a moment. */
+static int write_partial(struct sink *sink, const struct disk_op *op)
+{
+    if (atomic_load(&sink->awaited))
+        return partial_write(sink->partial, op->offset, op->bytes, op->bytes_size);
+    return partial_write_direct(sink->partial, op->offset, op->bytes, op->bytes_size);
 }
 
 static void perform_write(struct disk_op *op)
@@ -77,7 +87,7 @@ static void perform_write(struct disk_op *op)
     int r = atomic_load(&sink->error);
 
     if (r == 0 && sink->partial)
-        r = partial_write(sink->partial, op->offset, op->bytes, op->bytes_size);
+        r = write_partial(sink, op);
     else if (r == 0)
         r = sink_take(sink, op->bytes, op->bytes_size);
     if (r < 0)
@@ -145,7 +155,7 @@ static int commit_writer(struct sink *sink, struct blob_key *ret_key)
     return r;
 }
 
-static void perform_commit(struct transfers *transfers, struct disk_op *op)
+static bool perform_commit(struct transfers *transfers, struct disk_op *op)
 {
     struct sink *sink = op->sink;
 
@@ -156,9 +166,10 @@ static void perform_commit(struct transfers *transfers, struct disk_op *op)
     if (op->error == -EBADMSG)
         give_up(transfers, sink);
     if (op->error != 0)
-        return;
+        return true;
     partial_put(sink->partial);
     sink_free(sink);
+    return false;
 }
 
 static void perform_close(struct transfers *transfers, struct disk_op *op)
@@ -174,74 +185,22 @@ static void perform_close(struct transfers *transfers, struct disk_op *op)
     sink_free(sink);
 }
 
-static void perform(struct transfers *transfers, struct disk_op *op)
+bool disk_perform(struct transfers *transfers, struct disk_op *op)
 {
     switch (op->kind) {
-    case DISK_OPEN: perform_open(transfers, op); break;
+    case DISK_OPEN: return perform_open(transfers, op);
     case DISK_WRITE: perform_write(op); break;
     case DISK_TAG: perform_tag(op); break;
-    case DISK_SETTLE: break;
     case DISK_RESTART: perform_restart(transfers, op); break;
-    case DISK_COMMIT: perform_commit(transfers, op); break;
-    case DISK_CLOSE: perform_close(transfers, op); break;
+    case DISK_COMMIT: return perform_commit(transfers, op);
+    case DISK_CLOSE: perform_close(transfers, op); return false;
+    case DISK_SETTLE:
     default: break;
     }
-}
-
-/* --- the thread --- */
-
-static struct disk_op *take_op(struct transfers *transfers)
-{
-    struct disk_op *op;
-
-    scoped_lock(&transfers->lock);
-    while (!transfers->disk_first && !transfers->net_ended)
-        pthread_cond_wait(&transfers->disk_work, &transfers->lock);
-    op = transfers->disk_first;
-    if (op) {
-        transfers->disk_first = op->next;
-        if (!op->next)
-            transfers->disk_last = NULL;
-        op->next = NULL;
-    }
-    return op;
-}
-
-/* True if the network thread should know: an answer, or room for more. */
-static bool put_back(struct transfers *transfers, struct disk_op *op, size_t size)
-{
-    bool was_full;
-
-    scoped_lock(&transfers->lock);
-    was_full = transfers->queued_bytes >= QUEUE_LOW;
-    transfers->queued_bytes -= size;
-    if (!op)
-        return was_full && transfers->queued_bytes < QUEUE_LOW;
-    if (transfers->answers_last)
-        transfers->answers_last->next = op;
-    else
-        transfers->answers = op;
-    transfers->answers_last = op;
     return true;
 }
 
-void *disk_main(void *arg)
+void disk_hash(const struct disk_op *op)
 {
-    struct transfers *transfers = arg;
-    struct disk_op *op;
-
-    while ((op = take_op(transfers))) {
-        bool answered = op->job || op->strand;
-        bool tell = op->tell;
-        size_t size = op->bytes_size;
-
-        perform(transfers, op);
-        if (!answered) {
-            free(op->bytes);
-            free(op);
-        }
-        if (put_back(transfers, answered ? op : NULL, size) || tell)
-            fetch_wake(transfers->fetch);
-    }
-    return NULL;
+    partial_hash(op->sink->partial, op->offset, op->bytes, op->bytes_size);
 }

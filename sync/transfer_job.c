@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Why a job always ends: every phase but OPEN waits for exactly one thing that comes (a place, an
- * answer of the disk thread, the end of its strands). OPEN has strands, each bounded by fetch.h's
+ * answer of the disk threads, the end of its strands). OPEN has strands, each bounded by fetch.h's
  * stall; or waits for a place or a time; or is done. Attempts are counted, and a job that nobody
  * waits for any more makes no other.
  *
@@ -39,25 +39,14 @@ static bool job_is_complete(const struct job *job)
 
 void job_ask_disk(struct job *job, enum disk_kind kind)
 {
-    job->op = (struct disk_op){.kind = kind, .sink = job->sink, .job = job};
-    job->asked = true;
-    transfers_post(job->transfers, &job->op);
-}
-
-/* The op that ends the sink outlives the job. Without memory for it the sink is lost, not the data. */
-static void job_close_sink(struct job *job)
-{
-    struct sink *sink = take_ptr(job->sink);
-    struct disk_op *op = sink ? calloc(1, sizeof(*op)) : NULL;
-
-    if (!op)
-        return;
-    *op = (struct disk_op){
-        .kind = DISK_CLOSE,
-        .sink = sink,
+    job->op = (struct disk_op){
+        .kind = kind,
+        .sink = job->sink,
+        .job = job,
         .keep = job->attempt.end != ATTEMPT_CORRUPT && job->attempt.end != ATTEMPT_REFUSED,
     };
-    transfers_post(job->transfers, op);
+    job->asked = true;
+    transfers_post(job->transfers, &job->op);
 }
 
 static int job_new_sink(struct job *job)
@@ -119,14 +108,18 @@ void job_end(struct job *job, int error)
     job_cancel_strands(job);
 }
 
+/* A job is there until its sink is not: the next one of that name opens the same partial. */
 static void job_bury(struct job *job)
 {
     struct job **at = &job->transfers->jobs;
 
+    if (job->sink) {
+        job_ask_disk(job, DISK_CLOSE);
+        return;
+    }
     while (*at != job)
         at = &(*at)->next;
     *at = job->next;
-    job_close_sink(job);
     job_free(job);
 }
 
@@ -346,9 +339,11 @@ static void job_opened(struct job *job)
     }
 }
 
+/* With strands left it was not the phase that asked: the source sends all of it anew. */
 static void job_restarted(struct job *job)
 {
-    if (job->phase != JOB_RESTARTING)
+    job->planned = job->looked = false;
+    if (job->phase != JOB_RESTARTING || job->strands)
         return;
     if (job->op.error < 0) {
         job_blame_disk(job, job->op.error);
@@ -356,7 +351,6 @@ static void job_restarted(struct job *job)
         return;
     }
     job->phase = JOB_OPEN;
-    job->planned = false;
 }
 
 static void job_committed(struct job *job)
@@ -393,6 +387,7 @@ void job_answered(struct job *job)
     case DISK_OPEN: job_opened(job); break;
     case DISK_RESTART: job_restarted(job); break;
     case DISK_COMMIT: job_committed(job); break;
+    case DISK_CLOSE: job->sink = NULL; break;
     default: break;
     }
 }

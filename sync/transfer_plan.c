@@ -92,8 +92,8 @@ static bool next_stream(const struct job *job, struct errand *ret_errand)
 
 bool job_next_errand(const struct job *job, int64_t now, struct errand *ret_errand)
 {
-    if (job->phase != JOB_OPEN || job->not_before_ms > now || job->strand_count >= STRANDS_MAX ||
-        (!job->waiters && !job->rest))
+    if (job->phase != JOB_OPEN || job->asked || job->not_before_ms > now ||
+        job->strand_count >= STRANDS_MAX || (!job->waiters && !job->rest))
         return false;
     if (job->document || job->key.kind == BLOB_NONE || job->no_ranges)
         return next_stream(job, ret_errand);

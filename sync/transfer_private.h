@@ -12,16 +12,23 @@
  *     transfer_answer.c  what an answer's head must look like (pure)
  *     transfer_signed.c  the address that is tried before the server's own
  *     transfer_memory.c  the token, and what failed lately
- *     transfer_disk.c    the disk thread: writing, hashing, committing
+ *     transfer_disk.c    what the disk threads do: writing, hashing, committing
+ *     transfer_lane.c    in which order they do it
+ *     transfer_piece.c   the memory that bytes are in on their way
  *     transfer_sink.c    what the bytes have to look like, and what is made of them
  *     transfer_text.c    is a bundle text?
  *
- * Who owns what. Jobs and strands belong to the network thread, a sink to the disk thread. They meet
- * in disk_op: the network thread posts one, the disk thread performs them in order and hands those
- * that want an answer back. A job, and each strand, waits for at most one answer at a time, which is
- * why its op can live inside it, and why asking never fails for want of memory. After the op that
- * ends a sink has been posted, the network thread no longer knows that sink. The partial in a sink is
- * asked from both threads: its questions are for any (partial.h).
+ * Who owns what. Jobs and strands belong to the network thread, a sink to the disk threads. They meet
+ * in disk_op: the network thread posts one, a disk thread performs those of a sink in order and hands
+ * those that want an answer back. A job, and each strand, waits for at most one answer at a time, which
+ * is why its op can live inside it, and why asking never fails for want of memory. While the op that
+ * ends a sink, or its partial, is with the disk threads, the network thread does not look at that.
+ * Otherwise the partial is asked from all threads: its questions are for any (partial.h).
+ *
+ * A sink has two lanes, and one thread at most is in each: `files`, which takes what is posted, and
+ * `sums`, to which written bytes are passed on to be hashed. So one blob is hashed beside being written,
+ * and many blobs are worked on by all threads. What changes the sink as a whole (RESTART, COMMIT, CLOSE)
+ * waits in `files` until `sums` is empty, and then has the sink to itself.
  *
  *     QUEUED -> OPENING -> OPEN <-> COMMITTING
  *                           | ^         |
@@ -42,26 +49,37 @@
 #include "sync/transfer_span.h"
 
 #define JOB_NAME_SIZE 80
-#define PIECE_SIZE ((size_t)256 << 10)
-#define QUEUE_HIGH ((size_t)8 << 20) /* bytes on the way to the disk that pause an exchange */
-#define QUEUE_LOW ((size_t)4 << 20)
+#define PIECE_SIZE ((size_t)1 << 20)
+#define PIECE_AWAITED ((size_t)256 << 10) /* while somebody waits for a part of the blob */
+#define QUEUE_HIGH ((size_t)16 << 20)     /* bytes on the way to the disk that pause an exchange */
+#define QUEUE_LOW ((size_t)8 << 20)
 #define STRANDS_MAX 6U
+#define DISK_THREADS 4
 #define SPAN_MAX ((uint64_t)8 << 20) /* of one request for wanted bytes; the rest has no limit */
 
 /* --- disk --- */
 
 enum disk_kind {
     DISK_OPEN,    /* is it there already? else begin or resume. Answered */
-    DISK_WRITE,   /* bytes */
+    DISK_WRITE,   /* bytes; then, in the other lane, they are hashed */
     DISK_TAG,     /* what they are of: the ETag */
     DISK_SETTLE,  /* all before it is done. Answered */
     DISK_RESTART, /* what came so far is given up. Answered */
     DISK_COMMIT,  /* Answered; -EINPROGRESS: ask again; otherwise ends the sink, but for -EAGAIN */
-    DISK_CLOSE,   /* ends the sink: the bytes so far are kept, or given up */
+    DISK_CLOSE,   /* ends the sink: the bytes so far are kept, or given up. Answered */
+};
+
+struct lane {
+    struct lane *next;     /* in the list of those that are ready */
+    struct disk_op *first; /* oldest */
+    struct disk_op *last;
+    bool busy; /* in that list, or a thread performs what was first */
 };
 
 /* What bytes go to: a partial, or, where only they tell their key, a writer. */
 struct sink {
+    struct lane files; /* the transfers' lock, like sums */
+    struct lane sums;
     char name[JOB_NAME_SIZE];
     struct blob_key key;      /* BLOB_NONE: named by its bytes */
     struct blob_key promised; /* what is made of the bytes must be this; BLOB_NONE: it may be new */
@@ -69,7 +87,7 @@ struct sink {
     uint64_t cap;
     bool exact; /* cap is the size */
     enum tree_form form;
-    struct partial *_Atomic partial; /* of a known key; changed by the disk thread alone */
+    struct partial *_Atomic partial; /* of a known key; changed by a disk thread alone */
     struct writer *writer;
     unsigned utf8_left; /* continuation bytes that must follow */
     unsigned utf8_low;  /* least value of the next one */
@@ -80,6 +98,7 @@ struct sink {
     size_t gathered_size;
     _Atomic int error;        /* the first one */
     _Atomic unsigned written; /* how many pieces, ever */
+    atomic_bool awaited;      /* somebody waits for a part of it. The network thread's */
 };
 
 struct disk_op {
@@ -88,10 +107,9 @@ struct disk_op {
     struct sink *sink;
     struct job *job;       /* who is told; NULL: nobody, the op is freed */
     struct strand *strand; /* of DISK_SETTLE */
-    void *bytes;           /* of DISK_WRITE; malloc'd */
+    void *bytes;           /* of DISK_WRITE; a piece */
     size_t bytes_size;
     uint64_t offset;
-    bool tell; /* of DISK_WRITE: somebody waits for these bytes */
     bool keep; /* of DISK_CLOSE */
     int error; /* the answer, like the rest */
     bool resident;
@@ -99,7 +117,24 @@ struct disk_op {
     struct blob_key key;
 };
 
-void *disk_main(void *transfers);
+/* Does what the op says, and notes the answer in it. False: it was the sink's last. */
+bool disk_perform(struct transfers *transfers, struct disk_op *op);
+
+/* For what a sink has written, from its sums lane. */
+void disk_hash(const struct disk_op *op);
+
+/* transfer_lane.c: the network thread gives an op away. */
+void transfers_post(struct transfers *transfers, struct disk_op *op);
+
+/* The disk threads. Ending waits until nothing is left to do. */
+int disk_threads_start(struct transfers *transfers);
+void disk_threads_end(struct transfers *transfers);
+
+/* PIECE_SIZE bytes, NULL for want of memory. They are kept for the next one until pieces_drop: memory
+ * that the kernel has to clear anew for every piece costs as much as copying into it. Any thread. */
+void *piece_take(struct transfers *transfers);
+void piece_give(struct transfers *transfers, void *piece); /* NULL is allowed */
+void pieces_drop(struct transfers *transfers);
 
 /* transfer_text.c: is it text? False: it is not. */
 bool sink_takes_text(struct sink *sink, const unsigned char *bytes, size_t size);
@@ -167,7 +202,7 @@ enum job_phase {
     JOB_OPEN,
     JOB_RESTARTING, /* when its strands are gone: the sink begins anew */
     JOB_COMMITTING,
-    JOB_CLOSING, /* when its strands are gone: the end. Nobody waits any more */
+    JOB_CLOSING, /* when its strands and its sink are gone: the end. Nobody waits any more */
 };
 
 struct job {
@@ -244,20 +279,23 @@ struct transfers {
     struct transfers_conf conf; /* its strings are not kept */
     struct fetch *fetch;
     pthread_t net_thread;
-    pthread_t disk_thread;
+    pthread_t disk_threads[DISK_THREADS];
+    size_t disk_thread_count;
     atomic_bool away;
     atomic_uint signed_failures; /* in a row */
+    atomic_bool woken; /* and the network thread has not looked yet */
 
     pthread_mutex_t lock;
-    pthread_cond_t disk_work;     /* disk_first, or the end */
+    pthread_cond_t disk_work;     /* ready, or the end */
     bool stopping;                /* lock */
     bool net_ended;               /* lock */
     struct job *incoming;         /* lock; one waiter each, newest first */
-    struct disk_op *disk_first;   /* lock */
-    struct disk_op *disk_last;    /* lock */
+    struct lane *ready;           /* lock; whose turn it is */
+    struct lane *ready_last;      /* lock */
     struct disk_op *answers;      /* lock; oldest first */
     struct disk_op *answers_last; /* lock */
     size_t queued_bytes;          /* lock */
+    struct piece *pieces;         /* lock; spare ones */
     struct transfers_stats stats; /* lock */
 
     /* the network thread's */
@@ -274,7 +312,9 @@ struct transfers {
 };
 
 int64_t transfers_now_ms(void);
-void transfers_post(struct transfers *transfers, struct disk_op *op);
+
+/* Lets the network thread look at what there is. Any thread. */
+void transfers_wake(struct transfers *transfers);
 void transfers_progress(struct transfers *transfers, struct job *job);
 
 /* --- waiters --- */

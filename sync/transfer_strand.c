@@ -112,7 +112,7 @@ void strand_settled(struct strand *strand)
 
 void strand_free(struct strand *strand)
 {
-    free(strand->piece);
+    piece_give(strand->job->transfers, strand->piece);
     free(strand);
 }
 

@@ -58,6 +58,7 @@ void waiters_serve(struct job *job)
 {
     struct partial *partial = job_partial(job);
     struct waiter **at = &job->waiters;
+    bool awaited = false;
 
     if (!partial || job->tag[0] == '\0')
         return;
@@ -68,16 +69,19 @@ void waiters_serve(struct job *job)
         return;
     job->served = written;
     job->looked = true;
+    atomic_store(&job->sink->awaited, true); /* first: what is written from now on wakes us */
     while (*at) {
         struct waiter *waiter = *at;
 
         if (waiter->size == 0 || !partial_has(partial, waiter->offset, waiter->size)) {
+            awaited = awaited || waiter->size > 0;
             at = &waiter->next;
             continue;
         }
         *at = waiter->next;
         waiter_end(job, waiter, 0, false, "");
     }
+    atomic_store(&job->sink->awaited, awaited);
 }
 
 enum want_priority job_priority(const struct job *job)

@@ -101,7 +101,7 @@ static int submit(struct transfers *transfers, struct job *job)
         job_free(job);
         return -ECANCELED;
     }
-    fetch_wake(transfers->fetch);
+    transfers_wake(transfers);
     return 0;
 }
 

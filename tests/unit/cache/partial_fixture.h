@@ -48,7 +48,11 @@ static inline struct partial *partial_of(struct store *store, const struct sampl
 static inline int fill(struct partial *partial, const struct sample *sample, uint64_t offset,
                        uint64_t size)
 {
-    return partial_write(partial, offset, sample->bytes + offset, size);
+    int r = partial_write(partial, offset, sample->bytes + offset, size);
+
+    if (r == 0)
+        partial_hash(partial, offset, sample->bytes + offset, size);
+    return r;
 }
 
 /* partial_read, and when it says that it has read: are these the bytes? */
