@@ -51,8 +51,8 @@
 #define JOB_NAME_SIZE 80
 #define PIECE_SIZE ((size_t)1 << 20)
 #define PIECE_AWAITED ((size_t)256 << 10) /* while somebody waits for a part of the blob */
-#define QUEUE_HIGH ((size_t)16 << 20)     /* bytes on the way to the disk that pause an exchange */
-#define QUEUE_LOW ((size_t)8 << 20)
+#define QUEUE_HIGH ((size_t)32 << 20)     /* bytes on the way to the disk that pause an exchange */
+#define QUEUE_LOW ((size_t)24 << 20)
 #define STRANDS_MAX 6U
 #define DISK_THREADS 4
 #define SPAN_MAX ((uint64_t)8 << 20) /* of one request for wanted bytes; the rest has no limit */
