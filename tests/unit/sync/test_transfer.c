@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -239,7 +240,90 @@ static void wait_for_requests(struct fixture *f, size_t count)
         usleep(1000);
 }
 
+/* --- a disk that takes its time --- */
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool hold;        /* lock */
+    unsigned waiting; /* lock */
+} disk = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+int fdatasync(int fd)
+{
+    {
+        scoped_lock(&disk.lock);
+        disk.waiting++;
+        pthread_cond_broadcast(&disk.changed);
+        while (disk.hold)
+            pthread_cond_wait(&disk.changed, &disk.lock);
+        disk.waiting--;
+    }
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+static void hold_disk(bool hold)
+{
+    scoped_lock(&disk.lock);
+    disk.hold = hold;
+    pthread_cond_broadcast(&disk.changed);
+}
+
+static void wait_for_disk(unsigned waiting)
+{
+    scoped_lock(&disk.lock);
+    while (disk.waiting < waiting)
+        pthread_cond_wait(&disk.changed, &disk.lock);
+}
+
 /* --- one blob --- */
+
+/* The next one who wants it opens the same partial: not before the last one has put it aside. */
+static void a_blob_is_opened_when_the_last_one_has_closed_it(void **state)
+{
+    struct fixture *f = *state;
+
+    answer(f, &(struct http_answer){GOOD, .etag = "\"v1\"", .cut = true, .cut_after = 7});
+    answer(f, &(struct http_answer){.status = 403});
+    answer(f, &(struct http_answer){GOOD, .etag = "\"v1\"", .ranges = true});
+    hold_disk(true);
+    assert_int_equal(fetch(f, &(struct wish){.path = "/t"}), -EACCES);
+    wait_for_disk(1); /* what came is being put aside */
+    ask(f, &(struct wish){.path = "/t"});
+    usleep(600000); /* longer than the setback that the failure left, and a round */
+    size_t requests = http_server_count(f->server, NULL);
+
+    hold_disk(false);
+    await(f, 2);
+    assert_int_equal(requests, 2);
+    assert_int_equal(f->result.error, 0);
+    assert_true(http_server_has_header(f->server, 2, "Range", "bytes=7-"));
+    assert_true(holds(f, CONTENT));
+}
+
+/* While one blob is being made durable, the others go on. */
+static void a_slow_sync_holds_up_nobody_else(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const others[] = {"PAR1 one PAR1", "PAR1 two PAR1"};
+    char path[] = "/0";
+
+    answer(f, &(struct http_answer){GOOD});
+    hold_disk(true);
+    f->ended = 0;
+    ask(f, &(struct wish){.path = "/t"});
+    wait_for_disk(1);
+    for (unsigned i = 0; i < 2; i++) {
+        path[1] = (char)('0' + i);
+        http_server_answer(f->server, path,
+                           &(struct http_answer){.body = others[i], .size = strlen(others[i])});
+        ask(f, &(struct wish){.path = path, .content = others[i]});
+        wait_for_disk(2 + i);
+    }
+    hold_disk(false);
+    await(f, 3);
+    assert_true(holds(f, CONTENT) && holds(f, others[0]) && holds(f, others[1]));
+}
 
 static void a_thousand_wants_are_one_request(void **state)
 {
@@ -981,6 +1065,8 @@ int main(void)
         test(a_busy_server_is_asked_again),
         test(an_untrusted_blob_is_read_before_the_network_is_asked),
         test(a_whole_partial_needs_no_request),
+        test(a_blob_is_opened_when_the_last_one_has_closed_it),
+        test(a_slow_sync_holds_up_nobody_else),
         test(eight_run_at_once_and_two_more_on_demand),
         test(urgent_wants_overtake),
         test(a_failed_key_is_not_asked_for_at_once),
