@@ -13,9 +13,9 @@
  *     n       no       the map says so: hashed before its first byte is served, hashed or continued
  *     n       yes      this process wrote or hashed these n bytes
  *
- * Three facts hold it together. Blocks that end below `hashed` are proved. Only an unproved block is dropped
- * by a reader, so the filler is never surprised where it writes. Each drop is counted, so a reader
- * sees that what it has just read was given up meanwhile, and looks again. */
+ * Three facts hold it together. Blocks that end below `hashed` are proved. Only an unproved block is
+ * dropped by a reader, so the filler is never surprised where it writes. Each drop is counted, so a
+ * reader sees that what it has just read was given up meanwhile, and looks again. */
 #pragma once
 
 #include <pthread.h>

@@ -18,8 +18,6 @@
 
 #define WRITEBACK_STEP ((uint64_t)32 << 20)
 
-#define WRITEBACK_STEP ((uint64_t)32 << 20)
-
 static struct strand *strand_of(struct partial *partial, uint32_t block)
 {
     for (size_t i = 0; i < STRANDS; i++) {

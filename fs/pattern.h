@@ -2,7 +2,8 @@
 /* pattern.h - how an open file is being read, and what to fetch before it is asked for. Pure.
  *
  * A reader that goes on where it stopped is given a window that grows with what it has read in one
- * go, a quarter of it, up to PATTERN_WINDOW; so little more is fetched than is read. One that jumps gets exactly what it asks for. Who has read much in one go will want the rest. */
+ * go, a quarter of it, up to PATTERN_WINDOW; so little more is fetched than is read. One that jumps
+ * gets exactly what it asks for. Who has read much in one go will want the rest. */
 #pragma once
 
 #include <stdbool.h>

@@ -5,7 +5,8 @@
  * it runs: nesting beyond a limit (its parser recurses), duplicate keys (it would return the first
  * where other readers return the last), strings that are not UTF-8, keys that contain NUL, anything
  * after the document. A value that is a string with NUL reads as false: it is no string to whoever
- * wants one, and the rest of the document is none the worse. Numbers are doubles there, so integers are taken only up to 2^53.
+ * wants one, and the rest of the document is none the worse. Numbers are doubles there, so integers
+ * are taken only up to 2^53.
  *
  * A document is a tree of values owned by its root; json_free on the root frees everything.
  * Values are read-only after parsing, so any thread may read them.

@@ -16,8 +16,8 @@
  *     "knowledge_artifacts": {kind: {name: row}},    older files have none
  *     "checksum": "xxh3-<32 hex>"        XXH3-128 of the text with zeros in this place
  *
- *     row: {"title", "table_id", "md5", "token", "url", "updated", "query_mode", "rows", "size", "withheld",
- *           "partitioned", "unverified", "kept", "access_policy", "stale", "path",
+ *     row: {"title", "table_id", "md5", "token", "url", "updated", "query_mode", "rows", "size",
+ *           "withheld", "partitioned", "unverified", "kept", "access_policy", "stale", "path",
  *           "files": [{"part", "key", "shared_path", "mtime_ns": "<decimal>"}]}
  *
  * The checksum comes last, so that a torn, truncated or hand-edited file is noticed. What can not

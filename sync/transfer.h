@@ -40,9 +40,9 @@
  * with the first attempt, until one succeeds.
  *
  * Errors in want_result: -EACCES 401 or 403; -ESTALE 404 or 410 at every URL; -EBADMSG other bytes
- * than promised, twice, or as the server said before it sent them; -EPROTO an answer that makes no sense (type, encoding, redirect, length);
- * -EHOSTUNREACH could not reach the server; -EAGAIN it answered 5xx or 429; -ETIMEDOUT; -ENOSPC and
- * other local ones; -ECANCELED. */
+ * than promised, twice, or as the server said before it sent them; -EPROTO an answer that makes no
+ * sense (type, encoding, redirect, length); -EHOSTUNREACH could not reach the server; -EAGAIN it
+ * answered 5xx or 429; -ETIMEDOUT; -ENOSPC and other local ones; -ECANCELED. */
 #pragma once
 
 #include "cache/store.h"

@@ -7,8 +7,8 @@
  *     <hex>.lock   locked as long as the process lives; holds "PID\nMOUNTPOINT\n"
  *     <hex>.sock   a Unix socket, 0600, only for our own user and root
  *
- * One request a connection: a line of JSON, {"verb":"status","argument":null,"verbose":false}, and the answer is one JSON document,
- * then the end. A request must come within 5 s.
+ * One request a connection: a line of JSON, {"verb":"status","argument":null,"verbose":false}, and
+ * the answer is one JSON document, then the end. A request must come within 5 s.
  *
  * The process:   control_claim -> control_serve -> control_end -> control_free
  * The others:    control_list, control_owner, control_ask, control_wait_gone

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* daemon.c - the parent learns how it went from one byte on a pipe; end of file without one means
  * that the child died. If the parent dies first, whoever waited for the mount has given up: the
- * child gets a SIGTERM, until it has reported. The child closes whatever else it inherited, so that a lock or a pipe of the
- * caller's does not live as long as the mount. */
+ * child gets a SIGTERM, until it has reported. The child closes whatever else it inherited, so that a
+ * lock or a pipe of the caller's does not live as long as the mount. */
 #include "fs/cli/daemon.h"
 
 #include <errno.h>
