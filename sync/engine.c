@@ -258,7 +258,7 @@ static void plan_next_refresh(struct engine *engine)
     engine->soonest_ms = now + SOONEST_S * 1000;
 }
 
-/* Readers met other bytes than listed: there may be a newer manifest. */
+/* What readers met may be in order in a newer manifest. */
 static void refresh_sooner(struct engine *engine)
 {
     {

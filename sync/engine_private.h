@@ -83,7 +83,8 @@ struct engine {
     bool staging;               /* blobs come that tree does not list yet */
     bool unflushed;             /* a blob came that no refresh waited for */
     bool stray;                 /* one came that is no longer listed */
-    bool outdated;              /* other bytes came than listed: there may be a newer manifest */
+    bool outdated; /* other bytes came than listed, or an address is over: a newer manifest
+                                   may have the right ones */
 
     pthread_mutex_t pins_lock; /* never with the other one; held over the file's I/O */
     struct pins *pins;

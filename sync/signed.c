@@ -75,12 +75,13 @@ void signed_urls_free(struct signed_urls *urls)
 }
 
 const char *signed_urls_find(const struct signed_urls *urls, const struct blob_key *key,
-                             int64_t now_ms)
+                             int64_t now_ms, bool *ret_over)
 {
     const struct signed_url wanted = {.key = *key};
     const struct signed_url *found = NULL;
 
     if (urls && urls->count > 0)
         found = bsearch(&wanted, urls->urls, urls->count, sizeof(wanted), by_key);
-    return found && now_ms < found->until_ms ? found->url : NULL;
+    *ret_over = found && now_ms >= found->until_ms;
+    return found && !*ret_over ? found->url : NULL;
 }

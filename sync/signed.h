@@ -25,6 +25,6 @@ int signed_urls_new(const struct manifest *manifest, int64_t asked_ms,
                     struct signed_urls **ret_urls);
 void signed_urls_free(struct signed_urls *urls); /* NULL is allowed */
 
-/* NULL: none, or not any more. It lives as long as urls. */
+/* NULL: none, or not any more: then *ret_over is true. It lives as long as urls. */
 const char *signed_urls_find(const struct signed_urls *urls, const struct blob_key *key,
-                             int64_t now_ms);
+                             int64_t now_ms, bool *ret_over);

@@ -1,8 +1,6 @@
 """Bytes that are newer than the manifest that lists them (contract B28): nothing wrong is shown,
 what was there stays, and the newer ones are taken up as soon as the server can say what they are."""
 
-import datetime
-
 import pytest
 
 from tests.lib.agnesfs import wait_for
@@ -26,11 +24,6 @@ def rehash_after_a_manifest(instance, table):
 
 def parts_shown(mount):
     return {path: (mount / "data/sales/clicks" / path).read_bytes() for path in CLICKS}
-
-
-def seconds_to_next(mount):
-    next_refresh = datetime.datetime.fromisoformat(mount.status(expect=None)["next_refresh"])
-    return (next_refresh - datetime.datetime.now(datetime.UTC)).total_seconds()
 
 
 # --- whole tables: nobody vouches for their bytes ---
@@ -77,10 +70,10 @@ def test_a_sync_takes_up_what_was_published_meanwhile(agnes, instance):
 def test_a_reader_who_meets_other_bytes_makes_the_mount_look_within_a_minute(agnes, instance):
     instance.publish("orders", raw(b"the third"), hashed=False)
     with agnes.mount(instance.url, "prefetch=none", "refresh=3600") as mount:
-        assert seconds_to_next(mount) > 3000
+        assert mount.seconds_to_refresh() > 3000
         with pytest.raises(OSError):
             (mount / ORDERS).read_bytes()
-        wait_for(lambda: 0 < seconds_to_next(mount) < 61, what="a sooner refresh")
+        wait_for(lambda: 0 < mount.seconds_to_refresh() < 61, what="a sooner refresh")
         instance.rehash("orders")
         mount.refresh()
         assert (mount / ORDERS).read_bytes() == raw(b"the third")

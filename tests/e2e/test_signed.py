@@ -172,8 +172,10 @@ def test_the_hash_may_be_written_in_capitals(agnes, instance):
 def test_one_that_has_expired_is_not_asked_and_the_next_manifest_brings_another(agnes, instance):
     instance.add_table("leads", TWO, packages=["sales"])
     instance.store.mirror().clock = -880  # good for 20 s, by everybody's clock
-    with agnes.mount(instance.url, "prefetch=none", "report=off") as mount:
+    with agnes.mount(instance.url, "prefetch=none", "report=off", "refresh=3600") as mount:
+        assert mount.seconds_to_refresh() > 3000
         assert (mount / ORDERS).read_bytes() == ONE
+        wait_for(lambda: 0 < mount.seconds_to_refresh() < 61, what="a sooner refresh")
         assert (instance.store.count(), instance.count(AT_APP)) == (0, 1)
         instance.store.clock = 0
         mount.refresh()

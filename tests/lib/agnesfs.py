@@ -15,6 +15,7 @@ What the JSON documents look like is known here and nowhere else in the tests: s
 Audit.
 """
 
+import datetime
 import hashlib
 import json
 import os
@@ -213,6 +214,11 @@ class Mount:
 
     def status(self, expect=0):
         return self.agnes.run("status", self.path, "--json", expect=expect).json()
+
+    def seconds_to_refresh(self):
+        """Until it refreshes by itself."""
+        at = datetime.datetime.fromisoformat(self.status(expect=None)["next_refresh"])
+        return (at - datetime.datetime.now(datetime.UTC)).total_seconds()
 
     def umount(self, *args, expect=0):
         return self.agnes.run("umount", self.path, *args, expect=expect)

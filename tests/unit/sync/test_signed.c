@@ -163,15 +163,18 @@ static void an_address_is_found_until_shortly_before_its_end(void **state)
     const struct blob_key others[] = {md5_key(MD5_B, 5), md5_key(MD5_A, 6), bytes_key("x")};
     int64_t asked = 1000000, until = asked + 900000 - SIGNED_MARGIN_MS;
     struct signed_urls *urls = NULL;
+    bool over;
 
     assert_int_equal(signed_urls_new(manifest, asked, &urls), 0);
     manifest_free(manifest);
-    assert_string_equal(signed_urls_find(urls, &key, asked), STORE "t");
-    assert_non_null(signed_urls_find(urls, &key, until - 1));
-    assert_null(signed_urls_find(urls, &key, until));
+    assert_string_equal(signed_urls_find(urls, &key, asked, &over), STORE "t");
+    assert_non_null(signed_urls_find(urls, &key, until - 1, &over));
+    assert_false(over);
+    assert_null(signed_urls_find(urls, &key, until, &over));
+    assert_true(over);
     for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
-        assert_null(signed_urls_find(urls, &others[i], asked));
-    assert_null(signed_urls_find(NULL, &key, asked));
+        assert_true(!signed_urls_find(urls, &others[i], asked, &over) && !over);
+    assert_true(!signed_urls_find(NULL, &key, asked, &over) && !over);
     signed_urls_free(urls);
 }
 
@@ -180,9 +183,10 @@ static void a_manifest_without_any(void **state)
     struct manifest *manifest = with_tables("", "'" MADE "'");
     const struct blob_key key = md5_key(MD5_A, 5);
     struct signed_urls *urls = NULL;
+    bool over;
 
     assert_int_equal(signed_urls_new(manifest, 0, &urls), 0);
-    assert_null(signed_urls_find(urls, &key, 0));
+    assert_null(signed_urls_find(urls, &key, 0, &over));
     signed_urls_free(urls);
     manifest_free(manifest);
 }
@@ -211,11 +215,12 @@ static void many(void **state)
     struct manifest *manifest = parse(text);
     const struct manifest_row *rows = manifest_rows(manifest, &count);
     struct signed_urls *urls = NULL;
+    bool over;
 
     assert_int_equal(count, MANY);
     assert_int_equal(signed_urls_new(manifest, 0, &urls), 0);
     for (size_t i = 0; i < count; i++) {
-        const char *url = signed_urls_find(urls, &rows[i].files[0].key, 0);
+        const char *url = signed_urls_find(urls, &rows[i].files[0].key, 0, &over);
 
         found += url && strcmp(url + strlen(STORE), rows[i].row.name + 1) == 0;
     }
