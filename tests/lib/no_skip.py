@@ -1,7 +1,7 @@
 """A pytest plugin: where CI=true or AGNESFS_NO_SKIP=1, a skipped test is a failed test.
 
 Loaded with `-p tests.lib.no_skip`. A test that cannot run where it must run proves nothing, and
-says so here instead of in a summary nobody reads. Expected failures (xfail) are left alone.
+says so here instead of in a summary nobody reads. An expected failure (xfail) proves no more.
 """
 
 import os
@@ -12,8 +12,9 @@ ACTIVE = os.environ.get("CI") == "true" or os.environ.get("AGNESFS_NO_SKIP") == 
 
 
 def fail_if_skipped(report):
-    if ACTIVE and report.skipped and not hasattr(report, "wasxfail"):
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+    if ACTIVE and report.skipped:
+        reason = getattr(report, "wasxfail", None) or report.longrepr
+        reason = reason[2] if isinstance(reason, tuple) else reason
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid}: skipped where nothing may be skipped: {reason}"
     return report
