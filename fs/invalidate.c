@@ -92,13 +92,7 @@ static void forget_counts(struct mount *mount, const struct tree_diff *diff)
     }
 }
 
-static uint32_t references_in(const struct tree *tree, const struct blob_key *key)
-{
-    const struct tree_blob *blob = tree_blob_find(tree, key);
-
-    return blob ? blob->references : 0;
-}
-
+/* Of what has names only before or only after. */
 static void forget_counts_of_open_files(struct mount *mount, const struct tree *before,
                                         const struct tree *after)
 {
@@ -107,7 +101,7 @@ static void forget_counts_of_open_files(struct mount *mount, const struct tree *
 
     inode_opened(mount->table, &opened, &count);
     for (size_t i = 0; i < count; i++)
-        if (references_in(before, &opened[i].key) != references_in(after, &opened[i].key))
+        if (!tree_blob_find(before, &opened[i].key) != !tree_blob_find(after, &opened[i].key))
             fuse_lowlevel_notify_inval_inode(mount->session, opened[i].nodeid, -1, 0);
 }
 

@@ -4,13 +4,10 @@
  * the next. What it publishes names only bytes that are durable or that can still be had; what it
  * removes is removed last. One thread runs it, so two refreshes can not meet. */
 #include <errno.h>
-#include <fcntl.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "cache/scoped.h"

@@ -83,8 +83,7 @@ struct engine {
     bool staging;               /* blobs come that tree does not list yet */
     bool unflushed;             /* a blob came that no refresh waited for */
     bool stray;                 /* one came that is no longer listed */
-    bool outdated; /* other bytes came than listed, or an address is over: a newer manifest
-                                   may have the right ones */
+    bool outdated; /* bytes or an address were not as the manifest says: read a newer */
 
     pthread_mutex_t pins_lock; /* never with the other one; held over the file's I/O */
     struct pins *pins;

@@ -124,8 +124,8 @@ int fetch_url_resolve(const char *base, const char *reference, char **ret_url);
 /* "https://host:443"; "file://" for every file URL. */
 int fetch_url_origin(const char *url, char **ret_origin);
 
-/* "host", "[::1]" with its brackets; "" of a file. */
-int fetch_url_host(const char *url, char **ret_host);
+/* Where in such an origin its host begins, "[::1]" with its brackets; size 0 of a file. */
+const char *fetch_origin_host(const char *origin, size_t *ret_size);
 
 /* Percent-encodes everything but unreserved characters; keep_slash leaves '/' alone. */
 int fetch_url_escape(const char *text, bool keep_slash, char **ret_text);

@@ -213,21 +213,13 @@ int fetch_url_origin(const char *text, char **ret_origin)
     return asprintf(ret_origin, "%s://%s:%s", scheme, host, port) < 0 ? -ENOMEM : 0;
 }
 
-int fetch_url_host(const char *text, char **ret_host)
+const char *fetch_origin_host(const char *origin, size_t *ret_size)
 {
-    scoped_free char *resolved = NULL;
-    scoped_curlu CURLU *url = curl_url();
-    scoped_curl_free char *host = NULL;
-    int r = url ? fetch_url_resolve(NULL, text, &resolved) : -ENOMEM;
+    const char *start = strstr(origin, "://") + 3;
+    const char *end = strrchr(start, ':');
 
-    if (r == 0)
-        r = url_set(url, resolved);
-    if (r < 0)
-        return r;
-    if (!is_file_url(url) && curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK)
-        return -EINVAL;
-    *ret_host = strdup(host ? host : "");
-    return *ret_host ? 0 : -ENOMEM;
+    *ret_size = end ? (size_t)(end - start) : strlen(start);
+    return start;
 }
 
 int fetch_url_to_path(const char *text, char **ret_path)

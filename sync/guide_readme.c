@@ -51,15 +51,10 @@ static void put_notes(FILE *out, uint32_t flags)
     }
 }
 
-static void put_listed_row(FILE *out, const struct tree_row *row)
+/* The rest of a line that begins with the file. */
+static void put_facts(FILE *out, const char *name, const struct tree_row *row)
 {
-    char file[TREE_PATH_MAX];
-
-    snprintf(file, sizeof(file), "%s%s", guide_basename(row->path),
-             row->flags & TREE_ROW_PARTS ? "/" : "");
-    fputs("| ", out);
-    quote_markdown_path(out, file);
-    put_cell(out, row->name);
+    put_cell(out, name);
     if (row->rows >= 0)
         fprintf(out, " | %" PRId64, row->rows);
     else
@@ -68,6 +63,17 @@ static void put_listed_row(FILE *out, const struct tree_row *row)
     put_cell(out, row->updated);
     put_notes(out, row->flags);
     fputs(" |\n", out);
+}
+
+static void put_listed_row(FILE *out, const struct tree_row *row)
+{
+    char file[TREE_PATH_MAX];
+
+    snprintf(file, sizeof(file), "%s%s", guide_basename(row->path),
+             row->flags & TREE_ROW_PARTS ? "/" : "");
+    fputs("| ", out);
+    quote_markdown_path(out, file);
+    put_facts(out, row->name, row);
 }
 
 static void put_withheld_row(FILE *out, const struct tree_row *row)
@@ -263,15 +269,7 @@ static void put_artifact(FILE *out, const struct tree_row *row)
 {
     fputs("| ", out);
     quote_markdown_path(out, row->path);
-    put_cell(out, *row->title ? row->title : row->name);
-    if (row->rows >= 0)
-        fprintf(out, " | %" PRId64, row->rows);
-    else
-        fputs(" |", out);
-    fprintf(out, " | %" PRIu64, row->size);
-    put_cell(out, row->updated);
-    put_notes(out, row->flags);
-    fputs(" |\n", out);
+    put_facts(out, *row->title ? row->title : row->name, row);
 }
 
 static void put_attach(FILE *out, const struct tree_row *row)

@@ -30,10 +30,9 @@ enum json_type {
 };
 
 struct json_limits {
-    size_t bytes; /* of the text */
-    size_t depth; /* of nesting; 500 whatever this says */
-    size_t
-        values; /* of any kind: each costs some 100 bytes, even if it is two in the text. 0: any */
+    size_t bytes;  /* of the text */
+    size_t depth;  /* of nesting; 500 whatever this says */
+    size_t values; /* of any kind, each some 100 bytes in memory, be it two in the text. 0: any */
 };
 
 struct json_error {

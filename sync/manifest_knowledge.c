@@ -62,20 +62,10 @@ static int digest_token(struct row_reader *reader, const char *status, const cha
                         struct tree_row *row)
 {
     bool hashed = *row->md5;
-    scoped_free char *text = NULL;
-    char digest[BLOB_KEY_TEXT_SIZE];
-    struct blob_key key;
-    int length = asprintf(&text, "%s\n%zu %s\n%s\n%s\n%s", row->md5, strlen(row->title), row->title,
-                          hashed ? "" : status, hashed ? "" : row->updated, hashed ? "" : reason);
 
-    if (length < 0) {
-        text = NULL;
-        return -ENOMEM;
-    }
-    blob_key_of_bytes(text, (size_t)length, &key);
-    blob_key_format(&key, digest);
-    row->token = arena_copy(reader->arena, digest, strlen(digest));
-    return row->token ? 0 : -ENOMEM;
+    return row_set_token(reader, row, "%s\n%zu %s\n%s\n%s\n%s", row->md5, strlen(row->title),
+                         row->title, hashed ? "" : status, hashed ? "" : row->updated,
+                         hashed ? "" : reason);
 }
 
 static int read_digest(struct row_reader *reader, const struct json *entry,

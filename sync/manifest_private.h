@@ -53,6 +53,11 @@ int row_read_bundle(struct row_reader *reader, const struct json *entry,
 int row_find_path(struct row_reader *reader, const char *folder, const char *suffix,
                   struct manifest_row *row);
 
+/* The row's token is a digest of that text. -ENOMEM. */
+__attribute__((format(printf, 3, 4))) int row_set_token(struct row_reader *reader,
+                                                        struct tree_row *row, const char *format,
+                                                        ...);
+
 /* Can the source have the row's bytes? -EBADMSG, with key as the name of the row's url. */
 int row_check_url(struct row_reader *reader, struct manifest_row *row, const char *key);
 

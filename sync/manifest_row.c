@@ -254,6 +254,24 @@ int row_read_table(struct row_reader *reader, const struct json *entry,
 
 /* --- bundles --- */
 
+int row_set_token(struct row_reader *reader, struct tree_row *row, const char *format, ...)
+{
+    char digest[BLOB_KEY_TEXT_SIZE];
+    struct blob_key key;
+    va_list arguments;
+    const char *text;
+
+    va_start(arguments, format);
+    text = vformat(reader->arena, format, arguments);
+    va_end(arguments);
+    if (!text)
+        return -ENOMEM;
+    blob_key_of_bytes(text, strlen(text), &key);
+    blob_key_format(&key, digest);
+    row->token = arena_copy(reader->arena, digest, strlen(digest));
+    return row->token ? 0 : -ENOMEM;
+}
+
 /* The server's md5 is a token of change, not of the bytes, and it leaves out the name and the
  * description that stand in the bundle: so they belong to our token. Where there is no md5, when
  * it was updated is the next best. */
@@ -261,20 +279,9 @@ static int bundle_token(struct row_reader *reader, const struct tree_group *grou
                         struct tree_row *row)
 {
     bool hashed = *row->md5;
-    scoped_free char *text = NULL;
-    char digest[BLOB_KEY_TEXT_SIZE];
-    struct blob_key key;
-    int length = asprintf(&text, "%s\n%zu %s\n%s\n%s", row->md5, strlen(group->name), group->name,
-                          group->description, hashed ? "" : row->updated);
 
-    if (length < 0) {
-        text = NULL;
-        return -ENOMEM;
-    }
-    blob_key_of_bytes(text, (size_t)length, &key);
-    blob_key_format(&key, digest);
-    row->token = arena_copy(reader->arena, digest, strlen(digest));
-    return row->token ? 0 : -ENOMEM;
+    return row_set_token(reader, row, "%s\n%zu %s\n%s\n%s", row->md5, strlen(group->name),
+                         group->name, group->description, hashed ? "" : row->updated);
 }
 
 int row_read_bundle(struct row_reader *reader, const struct json *entry,

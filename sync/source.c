@@ -49,9 +49,8 @@ static int print_to(char **ret_text, const char *a, const char *b, const char *c
 /* "https://[::1]:8000" -> "::1" */
 static int host_of_origin(const char *origin, char **ret_host)
 {
-    const char *start = strstr(origin, "://") + 3;
-    const char *end = strrchr(start, ':');
-    size_t size = end ? (size_t)(end - start) : strlen(start);
+    size_t size;
+    const char *start = fetch_origin_host(origin, &size);
 
     if (size == 0) {
         *ret_host = strdup("local");

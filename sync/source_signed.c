@@ -13,14 +13,18 @@
 static int compare_hosts(const struct source *source, const char *url, char **ret_host,
                          bool *ret_foreign)
 {
-    scoped_free char *own = NULL;
-    int r = fetch_url_host(source_manifest_url(source), &own);
+    scoped_free char *origin = NULL;
+    size_t own_size, size;
+    const char *own = fetch_origin_host(source_origin(source), &own_size);
+    const char *host;
+    int r = fetch_url_origin(url, &origin);
 
-    if (r == 0)
-        r = fetch_url_host(url, ret_host);
-    if (r == 0)
-        *ret_foreign = own[0] == '\0' || strcmp(own, *ret_host) != 0;
-    return r;
+    if (r < 0)
+        return r;
+    host = fetch_origin_host(origin, &size);
+    *ret_foreign = own_size == 0 || own_size != size || memcmp(own, host, size) != 0;
+    *ret_host = strndup(host, size);
+    return *ret_host ? 0 : -ENOMEM;
 }
 
 bool source_is_foreign(const struct source *source, const char *url)

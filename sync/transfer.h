@@ -28,13 +28,12 @@
  *
  * Order: demand overtakes read-ahead, that staging, that prefetch; at most `jobs` requests run at
  * once, plus two that only demand may make. While demand waits for bytes, running prefetches pause.
- * For a while after a failure, 32 ms that double to 2 s and are
- * forgotten after 10 s, that key is not asked for: demand fails with the same error at once, others
- * wait. So a failing file is no request storm, and a thousand readers of it do not stand in line
- * for the same answer.
+ * For a while after a failure, 32 ms that double to 2 s and are forgotten after 10 s, that key is not
+ * asked for: demand fails with the same error at once, others wait. So a failing file is no request
+ * storm, and a thousand readers of it do not stand in line for the same answer.
  *
- * Every want ends: done is called exactly once, without any lock held, from the network thread
- * (or from transfers_free with -ECANCELED). It must not block. After `timeout_s` without progress a
+ * Every want ends: done is called exactly once, without any lock held, from the network thread (or
+ * from transfers_free with -ECANCELED). It must not block. After `timeout_s` without progress a
  * want ends with -ETIMEDOUT, waiting in the queue included. Demand uses that time: it outlasts a
  * server that is restarting. But while the source is known to be away (transfers_set_away) it fails
  * with the first attempt, until one succeeds.

@@ -216,22 +216,21 @@ static int wait_for_answer(struct service *service, struct complaint *ret_compla
 
 int service_mount(struct service *service, struct complaint *ret_complaint)
 {
-    struct tree *tree = engine_tree(service->engine);
+    scoped(tree_unrefp) struct tree *known = engine_tree(service->engine);
     int r = engine_start(service->engine);
 
-    tree_unref(tree);
-    if (r == 0 && !tree)
+    if (r == 0 && !known)
         r = engine_refresh(service->engine, 0, &service->first_refresh);
     if (r == 0)
         r = control_serve(service->control, service_answer, service);
     if (r < 0)
         return complain(ret_complaint, exit_code_of(r), session_source(service->session), "%s",
                         strerror(-r));
-    if ((!tree && (r = wait_for_generation(service, ret_complaint)) < 0) ||
+    if ((!known && (r = wait_for_generation(service, ret_complaint)) < 0) ||
         (r = make_mount(service, ret_complaint)) < 0 ||
         (r = wait_for_answer(service, ret_complaint)) < 0)
         return r;
-    if (tree) /* not sooner: what is known is shown first, and nothing competes with that */
+    if (known) /* not sooner: what is known is shown first, and nothing competes with that */
         engine_refresh(service->engine, 0, &service->first_refresh);
     log_write(service->log, LOG_INFO, "mounted %s at %s", session_source(service->session),
               service->mountpoint);

@@ -2,12 +2,12 @@
 /* The floor: what FUSE itself costs. A server that knows all answers without looking, mounted with
  * the options, flags, timeouts and threads of fs/mount.c and fs/ops.c; keep them the same.
  *
- *     bench_null MOUNTPOINT COUNT FILE [passthrough] [auto] [async]
+ *     bench_null MOUNTPOINT COUNT FILE [passthrough] [plus] [async]
  *
  * shows MOUNTPOINT/data/flat/t0000000.parquet and so on, COUNT files with the bytes of FILE. With
  * `passthrough` opens go through to FILE where the kernel does that. The other words are for
- * finding out what a choice costs: `auto` leaves it to the kernel when to ask for attributes with
- * names, `async` lets it have several reads of one file under way.
+ * finding out what a choice costs: `plus` makes the kernel always ask for attributes with names,
+ * `async` lets it have several reads of one file under way.
  *
  * Serves in the foreground. Commands on stdin, one a line, each answered by the seconds it took:
  * "entries" invalidates every name, one by one; "epoch" all at once. The end of stdin unmounts. */
@@ -35,7 +35,7 @@ static const char *mountpoint;
 static unsigned long count;
 static int fd;
 static off_t size;
-static bool passthrough, auto_plus, async_read;
+static bool passthrough, always_plus, async_read;
 
 static struct stat attr_of(fuse_ino_t node)
 {
@@ -81,7 +81,7 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
     (void)userdata;
     fuse_set_feature_flag(conn, FUSE_CAP_NO_EXPORT_SUPPORT);
     fuse_set_feature_flag(conn, FUSE_CAP_READDIRPLUS);
-    if (!auto_plus)
+    if (always_plus)
         fuse_unset_feature_flag(conn, FUSE_CAP_READDIRPLUS_AUTO);
     if (!async_read)
         fuse_unset_feature_flag(conn, FUSE_CAP_ASYNC_READ);
@@ -274,7 +274,7 @@ int main(int argc, char **argv)
     count = strtoul(argv[2], NULL, 10);
     for (int i = 4; i < argc; i++) {
         passthrough |= !strcmp(argv[i], "passthrough");
-        auto_plus |= !strcmp(argv[i], "auto");
+        always_plus |= !strcmp(argv[i], "plus");
         async_read |= !strcmp(argv[i], "async");
     }
     fd = open(argv[3], O_RDONLY | O_CLOEXEC);

@@ -103,12 +103,12 @@ def list_folder(bench, site, place, agnes, stack):
 
     native()
     found = bench.interleave({"native": native, "mount": ours, "null": floor,
-                              "null, auto": lambda: floor("auto")}, base="native")
+                              "null, plus": lambda: floor("plus")}, base="native")
     kind = filesystem_of(stack.tables)
     for part, what, bar in (("warm", "warm listing", 0.5), ("cold", "cold listing", 2.5),
                             ("ls", "cold ls -l", 3.2)):
         floors = ", ".join(f"{side} {statistics.median(found[side][part]):.3g} s"
-                           for side in ("null", "null, auto"))
+                           for side in ("null", "null, plus"))
         bench.compare("P7", f"folder of {stack.count:,}: {what} / {kind}", found["mount"][part],
                       found["native"][part], f"native ({kind}, warm)", floors, at_most=bar)
 

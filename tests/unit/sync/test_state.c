@@ -14,31 +14,6 @@
 #define CURRENT "sync_state.json"
 #define PREVIOUS "sync_state.prev.json"
 
-struct folder {
-    char *path;
-    int fd;
-};
-
-static int set_up(void **state)
-{
-    struct folder *folder = calloc(1, sizeof(*folder));
-
-    folder->path = tempdir_new();
-    folder->fd = open(folder->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    *state = folder;
-    return folder->fd < 0;
-}
-
-static int tear_down(void **state)
-{
-    struct folder *folder = *state;
-
-    close(folder->fd);
-    tempdir_free(folder->path);
-    free(folder);
-    return 0;
-}
-
 /* --- making states --- */
 
 static uint32_t add_group(struct tree_builder *builder, enum tree_section section, const char *slug,
@@ -227,12 +202,12 @@ static struct state small(void)
     return state;
 }
 
-static void save(const struct folder *folder, const struct state *state)
+static void save(const struct place *folder, const struct state *state)
 {
     assert_int_equal(state_save(folder->fd, state), 0);
 }
 
-static void save_generation(const struct folder *folder, uint64_t generation)
+static void save_generation(const struct place *folder, uint64_t generation)
 {
     scoped(state_release) struct state state = sample(generation, false);
 
@@ -240,7 +215,7 @@ static void save_generation(const struct folder *folder, uint64_t generation)
 }
 
 /* What loading says; on success the generation in ret_generation. */
-static int load(const struct folder *folder, uint64_t *ret_generation, bool *ret_previous,
+static int load(const struct place *folder, uint64_t *ret_generation, bool *ret_previous,
                 char message[static 160])
 {
     scoped(state_release) struct state state = {0};
@@ -270,7 +245,7 @@ static void check_same(const struct state *a, const struct state *b)
 
 static void what_is_saved_is_loaded(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
     scoped(state_release) struct state saved = sample(77, false);
     scoped(state_release) struct state loaded = {0};
     char message[160] = "";
@@ -285,7 +260,7 @@ static void what_is_saved_is_loaded(void **state)
 
 static void decoration_is_made_anew(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
     scoped(state_release) struct state saved = sample(77, true);
     scoped(state_release) struct state loaded = {0};
     scoped_free char *text = NULL;
@@ -294,7 +269,7 @@ static void decoration_is_made_anew(void **state)
     int calls = 0;
 
     save(folder, &saved);
-    text = file_read(folder->path, CURRENT, NULL);
+    text = file_read(folder->dir, CURRENT, NULL);
     assert_null(strstr(text, "README"));
     assert_null(strstr(text, ".agnes"));
     assert_int_equal(state_load(folder->fd, decorate, &calls, &loaded, &previous, message), 0);
@@ -310,7 +285,7 @@ static int refuse(void *arg, struct tree_builder *builder)
 
 static void a_failing_decorator_is_not_the_files_fault(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
     struct state loaded = {0};
     char message[160] = "";
     bool previous;
@@ -356,7 +331,7 @@ static struct state random_state(uint64_t *seed)
 
 static void random_states_survive(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
     uint64_t seed = (uint64_t)time(NULL);
 
     print_message("seed %llu\n", (unsigned long long)seed);
@@ -412,7 +387,7 @@ static void the_same_generation_is_the_same_text(void **state)
 /* No manifest brings this; it must still not make a file that can not be read. */
 static void a_name_twice_is_saved_once(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
     scoped(state_release) struct state saved = {0};
     scoped(state_release) struct state loaded = {0};
     struct tree_builder *builder = NULL;
@@ -540,7 +515,7 @@ static char *replace(const char *text, const char *from, const char *to)
 
 static void it_reads_well(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
     scoped(state_release) struct state saved = small();
     scoped_free char *text = NULL;
     scoped_free char *expected = strdup(small_text);
@@ -548,7 +523,7 @@ static void it_reads_well(void **state)
     size_t size;
 
     save(folder, &saved);
-    text = file_read(folder->path, CURRENT, &size);
+    text = file_read(folder->dir, CURRENT, &size);
     for (unsigned i = 1; i <= 2; i++) {
         struct blob_key key = model_key(i);
         char mark[8], folder_mark[8], digits[BLOB_KEY_TEXT_SIZE];
@@ -576,19 +551,19 @@ static void it_reads_well(void **state)
 
 static void no_absolute_path_is_in_it(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
     scoped_free char *text = NULL;
 
     save_generation(folder, 1);
-    text = file_read(folder->path, CURRENT, NULL);
-    assert_null(strstr(text, folder->path));
+    text = file_read(folder->dir, CURRENT, NULL);
+    assert_null(strstr(text, folder->dir));
     assert_null(strstr(text, "\"/"));
     assert_null(strstr(text, ".."));
 }
 
 /* --- what is not believed --- */
 
-static void damage(const struct folder *folder, const char *name, const char *text, size_t size,
+static void damage(const struct place *folder, const char *name, const char *text, size_t size,
                    const char *why)
 {
     uint64_t generation = 0;
@@ -596,46 +571,46 @@ static void damage(const struct folder *folder, const char *name, const char *te
     bool previous = false;
 
     /* With the previous file there, that one has to do... */
-    file_write(folder->path, CURRENT, text, size);
+    file_write(folder->dir, CURRENT, text, size);
     if (load(folder, &generation, &previous, message) != 0 || generation != 1 || !previous)
         fail_msg("%s: believed", why);
     /* ... and where both are like this, there is no state; that is not the empty state. */
-    file_write(folder->path, PREVIOUS, text, size);
+    file_write(folder->dir, PREVIOUS, text, size);
     if (load(folder, &generation, &previous, message) != -EBADMSG)
         fail_msg("%s: believed", why);
     assert_non_null(strstr(message, name));
 }
 
 /* The previous generation 1 and the current 2, both good. ret_*: their texts, to be freed. */
-static void two_generations(const struct folder *folder, char **ret_previous, char **ret_current,
+static void two_generations(const struct place *folder, char **ret_previous, char **ret_current,
                             size_t *ret_size)
 {
     save_generation(folder, 1);
     save_generation(folder, 2);
-    *ret_previous = file_read(folder->path, PREVIOUS, NULL);
-    *ret_current = file_read(folder->path, CURRENT, ret_size);
+    *ret_previous = file_read(folder->dir, PREVIOUS, NULL);
+    *ret_current = file_read(folder->dir, CURRENT, ret_size);
     assert_non_null(*ret_previous);
 }
 
 static void torn_files_are_not_believed(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
     scoped_free char *previous = NULL;
     scoped_free char *current = NULL;
     size_t size;
 
     two_generations(folder, &previous, &current, &size);
     for (size_t length = 0; length < size; length += 97) {
-        file_write(folder->path, PREVIOUS, previous, strlen(previous));
+        file_write(folder->dir, PREVIOUS, previous, strlen(previous));
         damage(folder, CURRENT, current, length, "torn");
     }
-    file_write(folder->path, PREVIOUS, previous, strlen(previous));
+    file_write(folder->dir, PREVIOUS, previous, strlen(previous));
     damage(folder, CURRENT, current, size - 1, "one byte short");
 }
 
 static void zeroed_tails_are_not_believed(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
     scoped_free char *previous = NULL;
     scoped_free char *current = NULL;
     size_t size;
@@ -643,14 +618,14 @@ static void zeroed_tails_are_not_believed(void **state)
     two_generations(folder, &previous, &current, &size);
     for (size_t length = size - 1; length > 97; length -= 97) {
         memset(current + length, 0, size - length);
-        file_write(folder->path, PREVIOUS, previous, strlen(previous));
+        file_write(folder->dir, PREVIOUS, previous, strlen(previous));
         damage(folder, CURRENT, current, size, "zeroed");
     }
 }
 
 static void flipped_bits_are_not_believed(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
     scoped_free char *previous = NULL;
     scoped_free char *current = NULL;
     size_t size;
@@ -660,7 +635,7 @@ static void flipped_bits_are_not_believed(void **state)
         char flip = (char)(1 << (at % 8));
 
         current[at] = (char)(current[at] ^ flip);
-        file_write(folder->path, PREVIOUS, previous, strlen(previous));
+        file_write(folder->dir, PREVIOUS, previous, strlen(previous));
         damage(folder, CURRENT, current, size, "flipped");
         current[at] = (char)(current[at] ^ flip);
     }
@@ -672,7 +647,7 @@ static void hand_edits_are_not_believed(void **state)
         {"\"rows\": 12", "\"rows\": 13"}, {"sales", "salez"}, {"  ", " "}, {"}\n", "}\n\n"},
         {"\"version\"", " \"version\""},  {"xxh3-", "XXH3-"},
     };
-    struct folder *folder = *state;
+    struct place *folder = *state;
     scoped_free char *previous = NULL;
     scoped_free char *current = NULL;
     size_t size;
@@ -682,7 +657,7 @@ static void hand_edits_are_not_believed(void **state)
         scoped_free char *edited = replace(current, edits[i][0], edits[i][1]);
 
         assert_string_not_equal(edited, current);
-        file_write(folder->path, PREVIOUS, previous, strlen(previous));
+        file_write(folder->dir, PREVIOUS, previous, strlen(previous));
         damage(folder, CURRENT, edited, strlen(edited), edits[i][1]);
     }
 }
@@ -773,12 +748,12 @@ static char *forge(const char *text, const struct forgery *forgery)
 
 static void forgeries_are_not_believed(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
     scoped(state_release) struct state saved = small();
     scoped_free char *text = NULL;
 
     save(folder, &saved);
-    text = file_read(folder->path, CURRENT, NULL);
+    text = file_read(folder->dir, CURRENT, NULL);
     for (size_t i = 0; i < sizeof(forgeries) / sizeof(*forgeries); i++) {
         scoped_free char *forged = forge(text, &forgeries[i]);
         uint64_t generation;
@@ -786,7 +761,7 @@ static void forgeries_are_not_believed(void **state)
         bool previous;
         int r;
 
-        file_write(folder->path, CURRENT, forged, strlen(forged));
+        file_write(folder->dir, CURRENT, forged, strlen(forged));
         r = load(folder, &generation, &previous, message);
         if (r != (forgeries[i].message ? -EBADMSG : 0) ||
             (forgeries[i].message && !strstr(message, forgeries[i].message)))
@@ -796,8 +771,8 @@ static void forgeries_are_not_believed(void **state)
 
 static void what_is_no_file_is_not_believed(void **state)
 {
-    struct folder *folder = *state;
-    scoped_free char *path = path_join(folder->path, CURRENT);
+    struct place *folder = *state;
+    scoped_free char *path = path_join(folder->dir, CURRENT);
     uint64_t generation;
     char message[160];
     bool previous;
@@ -822,9 +797,9 @@ static void what_is_no_file_is_not_believed(void **state)
 
 /* --- saving --- */
 
-static uint64_t generation_in(const struct folder *folder, const char *name)
+static uint64_t generation_in(const struct place *folder, const char *name)
 {
-    scoped_free char *text = file_read(folder->path, name, NULL);
+    scoped_free char *text = file_read(folder->dir, name, NULL);
     const char *found = text ? strstr(text, "\"generation\": ") : NULL;
 
     return found ? strtoull(found + 14, NULL, 10) : 0;
@@ -832,7 +807,7 @@ static uint64_t generation_in(const struct folder *folder, const char *name)
 
 static void the_one_before_is_kept(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
 
     save_generation(folder, 1);
     assert_int_equal(generation_in(folder, PREVIOUS), 0);
@@ -841,12 +816,12 @@ static void the_one_before_is_kept(void **state)
         assert_int_equal(generation_in(folder, CURRENT), generation);
         assert_int_equal(generation_in(folder, PREVIOUS), generation - 1);
     }
-    assert_null(file_read(folder->path, CURRENT ".tmp", NULL));
+    assert_null(file_read(folder->dir, CURRENT ".tmp", NULL));
 }
 
 static void nothing_new_writes_nothing(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
     struct stat before, after;
 
     save_generation(folder, 1);
@@ -860,11 +835,11 @@ static void nothing_new_writes_nothing(void **state)
 
 static void a_rotten_file_does_not_push_out_the_last_good_one(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
 
     save_generation(folder, 1);
     save_generation(folder, 2);
-    file_write(folder->path, CURRENT, "{}", 2);
+    file_write(folder->dir, CURRENT, "{}", 2);
     save_generation(folder, 3);
     assert_int_equal(generation_in(folder, CURRENT), 3);
     assert_int_equal(generation_in(folder, PREVIOUS), 1);
@@ -873,14 +848,14 @@ static void a_rotten_file_does_not_push_out_the_last_good_one(void **state)
 /* What a crash leaves at each step of state.c's table, and the save after it. */
 static void any_step_may_be_the_last(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
     uint64_t generation;
     char message[160];
     bool previous;
 
     save_generation(folder, 1);
     save_generation(folder, 2);
-    file_write(folder->path, CURRENT ".tmp", "{\"half", 6);
+    file_write(folder->dir, CURRENT ".tmp", "{\"half", 6);
     assert_int_equal(load(folder, &generation, &previous, message), 0);
     assert_int_equal(generation, 2);
     assert_int_equal(unlinkat(folder->fd, PREVIOUS, 0), 0);
@@ -892,7 +867,7 @@ static void any_step_may_be_the_last(void **state)
     save_generation(folder, 3);
     assert_int_equal(generation_in(folder, CURRENT), 3);
     assert_int_equal(generation_in(folder, PREVIOUS), 2);
-    assert_null(file_read(folder->path, CURRENT ".tmp", NULL));
+    assert_null(file_read(folder->dir, CURRENT ".tmp", NULL));
     /* Without hard links there is an instant with the previous one only. */
     assert_int_equal(renameat(folder->fd, CURRENT, folder->fd, PREVIOUS), 0);
     assert_int_equal(load(folder, &generation, &previous, message), 0);
@@ -902,42 +877,42 @@ static void any_step_may_be_the_last(void **state)
 
 static void a_failed_save_changes_nothing(void **state)
 {
-    struct folder *folder = *state;
-    scoped_free char *path = path_join(folder->path, PREVIOUS "/x");
+    struct place *folder = *state;
+    scoped_free char *path = path_join(folder->dir, PREVIOUS "/x");
     scoped(state_release) struct state next = sample(2, false);
 
     save_generation(folder, 1);
-    file_write(folder->path, PREVIOUS "/x", "", 0); /* a directory can not be unlinked */
+    file_write(folder->dir, PREVIOUS "/x", "", 0); /* a directory can not be unlinked */
     assert_true(state_save(folder->fd, &next) < 0);
     assert_int_equal(generation_in(folder, CURRENT), 1);
-    assert_null(file_read(folder->path, CURRENT ".tmp", NULL));
+    assert_null(file_read(folder->dir, CURRENT ".tmp", NULL));
 }
 
 static void a_link_in_the_way_is_not_followed(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
     scoped_free char *text = NULL;
 
-    file_write(folder->path, "victim", "precious", 8);
+    file_write(folder->dir, "victim", "precious", 8);
     assert_int_equal(symlinkat("victim", folder->fd, CURRENT ".tmp"), 0);
     assert_int_equal(symlinkat("victim", folder->fd, CURRENT), 0);
     save_generation(folder, 1);
-    text = file_read(folder->path, "victim", NULL);
+    text = file_read(folder->dir, "victim", NULL);
     assert_string_equal(text, "precious");
     assert_int_equal(generation_in(folder, CURRENT), 1);
 }
 
 static void numbers_that_json_can_not_hold_are_not_saved(void **state)
 {
-    struct folder *folder = *state;
+    struct place *folder = *state;
     scoped(state_release) struct state saved = small();
 
     saved.last_sync_unix = UINT64_MAX;
     assert_int_equal(state_save(folder->fd, &saved), -ERANGE);
-    assert_null(file_read(folder->path, CURRENT, NULL));
+    assert_null(file_read(folder->dir, CURRENT, NULL));
 }
 
-#define with_folder(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define with_folder(test) cmocka_unit_test_setup_teardown(test, place_enter, place_leave)
 
 int main(void)
 {

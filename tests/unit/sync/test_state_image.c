@@ -21,31 +21,6 @@
 #define STATE "sync_state.json"
 #define IMAGE "sync_state.image"
 
-struct folder {
-    char *path;
-    int fd;
-};
-
-static int set_up(void **state)
-{
-    struct folder *folder = calloc(1, sizeof(*folder));
-
-    folder->path = tempdir_new();
-    folder->fd = open(folder->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    *state = folder;
-    return folder->fd < 0;
-}
-
-static int tear_down(void **state)
-{
-    struct folder *folder = *state;
-
-    close(folder->fd);
-    tempdir_free(folder->path);
-    free(folder);
-    return 0;
-}
-
 static struct state sample(uint64_t generation)
 {
     struct state state = {.last_sync_unix = 1000 + generation, .doubt_since = {0, 77}};
@@ -78,7 +53,7 @@ static struct state sample(uint64_t generation)
 }
 
 /* The state file and its image. */
-static void save(const struct folder *folder, uint64_t generation)
+static void save(const struct place *folder, uint64_t generation)
 {
     scoped(state_release) struct state state = sample(generation);
 
@@ -86,14 +61,14 @@ static void save(const struct folder *folder, uint64_t generation)
     assert_int_equal(state_image_save(folder->fd, "here", &state), 0);
 }
 
-static int load(const struct folder *folder, const char *decoration)
+static int load(const struct place *folder, const char *decoration)
 {
     scoped(state_release) struct state state = {.tree = NULL};
 
     return state_image_load(folder->fd, decoration, &state);
 }
 
-static char *read_file(const struct folder *folder, const char *name, size_t *ret_size)
+static char *read_file(const struct place *folder, const char *name, size_t *ret_size)
 {
     scoped_fd int fd = openat(folder->fd, name, O_RDONLY | O_CLOEXEC);
     struct stat st;
@@ -106,8 +81,7 @@ static char *read_file(const struct folder *folder, const char *name, size_t *re
     return bytes;
 }
 
-static void write_file(const struct folder *folder, const char *name, const char *bytes,
-                       size_t size)
+static void write_file(const struct place *folder, const char *name, const char *bytes, size_t size)
 {
     scoped_fd int fd = openat(folder->fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
@@ -116,7 +90,7 @@ static void write_file(const struct folder *folder, const char *name, const char
 
 static void what_is_saved_is_loaded_with_its_decoration(void **state)
 {
-    const struct folder *folder = *state;
+    const struct place *folder = *state;
     scoped(state_release) struct state saved = sample(3);
     scoped(state_release) struct state loaded = {.tree = NULL};
 
@@ -130,7 +104,7 @@ static void what_is_saved_is_loaded_with_its_decoration(void **state)
 
 static void an_image_of_something_else_is_none(void **state)
 {
-    const struct folder *folder = *state;
+    const struct place *folder = *state;
     scoped(state_release) struct state next = sample(4);
     scoped_free char *text = NULL;
     const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1}};
@@ -160,7 +134,7 @@ static void an_image_of_something_else_is_none(void **state)
 /* The state file of the same size and time, but of other content, has another last line. */
 static void the_checksum_of_the_state_counts(void **state)
 {
-    const struct folder *folder = *state;
+    const struct place *folder = *state;
     const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1}};
 
     for (uint64_t generation = 3; generation <= 4; generation++) {
@@ -176,7 +150,7 @@ static void the_checksum_of_the_state_counts(void **state)
 
 static void a_damaged_image_is_noticed(void **state)
 {
-    const struct folder *folder = *state;
+    const struct place *folder = *state;
     scoped_free char *image = NULL;
     size_t size;
 
@@ -198,7 +172,7 @@ static void a_damaged_image_is_noticed(void **state)
 
 static void what_is_no_file_is_no_image(void **state)
 {
-    const struct folder *folder = *state;
+    const struct place *folder = *state;
 
     save(folder, 3);
     assert_int_equal(unlinkat(folder->fd, IMAGE, 0), 0);
@@ -211,7 +185,7 @@ static void what_is_no_file_is_no_image(void **state)
     assert_true(load(folder, "here") < 0);
 }
 
-#define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define test(name) cmocka_unit_test_setup_teardown(name, place_enter, place_leave)
 
 int main(void)
 {

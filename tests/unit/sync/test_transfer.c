@@ -19,30 +19,9 @@
 
 #include "cache/partial.h"
 #include "cache/scoped.h"
-#include "tests/unit/support/http_server.h"
-#include "tests/unit/support/tempdir.h"
-
-#define CONTENT "PAR1 0123456789 PAR1"
-#define SIZE (sizeof(CONTENT) - 1)
+#include "tests/unit/sync/transfer_fixture.h"
 
 /* --- scaffolding --- */
-
-struct fixture {
-    char *dir;
-    char *root;
-    struct http_server *server;
-    struct source *source;
-    struct store *store;
-    struct transfers *transfers;
-    const char *token;
-    unsigned token_asked;
-
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    unsigned ended;            /* lock */
-    struct want_result result; /* lock; of the last one */
-    char text[256];            /* lock; of the last document */
-};
 
 /* What a want is, but for the usual. */
 struct wish {
@@ -55,19 +34,6 @@ struct wish {
     enum want_priority priority;
     const char *content; /* that the key is of; NULL: CONTENT */
 };
-
-static struct blob_key key_of(const char *content, size_t size)
-{
-    scoped(digest_freep) struct digest *digest = NULL;
-    struct digest_sums sums;
-    struct blob_key key = {.kind = BLOB_MD5, .size = size};
-
-    assert_int_equal(digest_new(&digest), 0);
-    assert_int_equal(digest_update(digest, content, size), 0);
-    assert_int_equal(digest_sums(digest, &sums), 0);
-    memcpy(key.digest, sums.md5, sizeof(key.digest));
-    return key;
-}
 
 static void hex_of(const char *content, char ret_hex[33])
 {
@@ -104,17 +70,8 @@ static void open_transfers(struct fixture *f, unsigned jobs, unsigned timeout_s)
 
 static int set_up(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
-    scoped_free char *url = NULL;
+    struct fixture *f = fixture_new();
 
-    pthread_mutex_init(&f->lock, NULL);
-    pthread_cond_init(&f->changed, NULL);
-    f->dir = tempdir_new();
-    f->root = path_join(f->dir, "cache");
-    f->server = http_server_new();
-    url = http_server_url(f->server, "");
-    assert_int_equal(source_parse(url, &f->source), 0);
-    assert_int_equal(store_open(f->root, STORE_WRITER, &f->store), 0);
     open_transfers(f, 8, 10);
     *state = f;
     return 0;
@@ -122,28 +79,8 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    struct fixture *f = *state;
-
-    transfers_free(f->transfers);
-    store_close(f->store);
-    source_free(f->source);
-    http_server_free(f->server);
-    free(f->root);
-    tempdir_free(f->dir);
-    pthread_cond_destroy(&f->changed);
-    pthread_mutex_destroy(&f->lock);
-    free(f);
+    fixture_free(*state);
     return 0;
-}
-
-static void on_done(void *arg, const struct want_result *result)
-{
-    struct fixture *f = arg;
-
-    scoped_lock(&f->lock);
-    f->result = *result;
-    f->ended++;
-    pthread_cond_signal(&f->changed);
 }
 
 static void on_got(void *arg, const struct want_result *result, const char *bytes, size_t size)
@@ -156,13 +93,6 @@ static void on_got(void *arg, const struct want_result *result, const char *byte
         snprintf(f->text, sizeof(f->text), "%s", bytes);
     }
     on_done(arg, result);
-}
-
-static void await(struct fixture *f, unsigned count)
-{
-    scoped_lock(&f->lock);
-    while (f->ended < count)
-        pthread_cond_wait(&f->changed, &f->lock);
 }
 
 static void ask(struct fixture *f, const struct wish *wish)

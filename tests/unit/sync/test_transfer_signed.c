@@ -14,47 +14,12 @@
 #include "cache/partial.h"
 #include "cache/scoped.h"
 #include "sync/transfer.h"
-#include "tests/unit/support/http_server.h"
-#include "tests/unit/support/tempdir.h"
+#include "tests/unit/sync/transfer_fixture.h"
 
-#define CONTENT "PAR1 0123456789 PAR1"
-#define SIZE (sizeof(CONTENT) - 1)
 #define HERE "\"here\""   /* ETag of the server's */
 #define THERE "\"there\"" /* and of the store's */
 
 /* --- scaffolding --- */
-
-struct fixture {
-    char *dir;
-    char *root;
-    struct http_server *server; /* the source */
-    struct http_server *other;  /* its object store: the same host, another port */
-    struct source *source;
-    struct store *store;
-    struct transfers *transfers;
-    struct blob_key key;
-
-    struct http_server *signs; /* where signed addresses lead to; other, if nothing else is said */
-    const char *_Atomic at;    /* path at the store; NULL: nothing is signed now */
-
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    unsigned ended;            /* lock */
-    struct want_result result; /* lock; of the last one */
-};
-
-static struct blob_key key_of(const void *content, size_t size)
-{
-    scoped(digest_freep) struct digest *digest = NULL;
-    struct digest_sums sums;
-    struct blob_key key = {.kind = BLOB_MD5, .size = size};
-
-    assert_int_equal(digest_new(&digest), 0);
-    assert_int_equal(digest_update(digest, content, size), 0);
-    assert_int_equal(digest_sums(digest, &sums), 0);
-    memcpy(key.digest, sums.md5, sizeof(key.digest));
-    return key;
-}
 
 static char *give_token(void *arg)
 {
@@ -88,20 +53,11 @@ static void open_transfers(struct fixture *f)
 
 static int set_up(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
-    scoped_free char *url = NULL;
+    struct fixture *f = fixture_new();
 
-    pthread_mutex_init(&f->lock, NULL);
-    pthread_cond_init(&f->changed, NULL);
-    f->dir = tempdir_new();
-    f->root = path_join(f->dir, "cache");
-    f->server = http_server_new();
     f->other = f->signs = http_server_new();
     f->key = key_of(CONTENT, SIZE);
     atomic_init(&f->at, "/s");
-    url = http_server_url(f->server, "");
-    assert_int_equal(source_parse(url, &f->source), 0);
-    assert_int_equal(store_open(f->root, STORE_WRITER, &f->store), 0);
     open_transfers(f);
     *state = f;
     return 0;
@@ -109,36 +65,8 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    struct fixture *f = *state;
-
-    transfers_free(f->transfers);
-    store_close(f->store);
-    source_free(f->source);
-    http_server_free(f->server);
-    http_server_free(f->other);
-    free(f->root);
-    tempdir_free(f->dir);
-    pthread_cond_destroy(&f->changed);
-    pthread_mutex_destroy(&f->lock);
-    free(f);
+    fixture_free(*state);
     return 0;
-}
-
-static void on_done(void *arg, const struct want_result *result)
-{
-    struct fixture *f = arg;
-
-    scoped_lock(&f->lock);
-    f->result = *result;
-    f->ended++;
-    pthread_cond_signal(&f->changed);
-}
-
-static void await(struct fixture *f, unsigned count)
-{
-    scoped_lock(&f->lock);
-    while (f->ended < count)
-        pthread_cond_wait(&f->changed, &f->lock);
 }
 
 /* So much of the key, 0 for all, signed at the store, else at /t of the server. */
