@@ -12,7 +12,7 @@
 #include "cache/scoped.h"
 #include "sync/fetch.h"
 #include "sync/json.h"
-#include "sync/transfer_private.h"
+#include "sync/transfer_answer.h"
 
 enum { LOOK_MS = 100, REFUSAL_MAX = 64 << 10 };
 

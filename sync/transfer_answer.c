@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Why no wrong body gets far: everything that can be known from the head is compared here, before a
  * byte is written. What the head does not say is left to the byte cap and the digest. */
+#include "sync/transfer_answer.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -10,7 +12,7 @@
 #include "cache/scoped.h"
 #include "sync/json.h"
 #include "sync/names.h"
-#include "sync/transfer_private.h"
+#include "sync/source.h"
 
 __attribute__((format(printf, 4, 5))) static void say(struct answer_verdict *verdict,
                                                       enum attempt_end end, int error,

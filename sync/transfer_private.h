@@ -39,6 +39,7 @@
 #include "sync/fetch.h"
 #include "sync/retry.h"
 #include "sync/transfer.h"
+#include "sync/transfer_answer.h"
 #include "sync/transfer_disk.h"
 #include "sync/transfer_span.h"
 
@@ -322,47 +323,3 @@ void job_leave_signed(struct job *job);
 void job_signed_came(struct job *job);
 void job_signed_failed(struct job *job, const struct strand *strand);
 void job_signed_lied(struct job *job);
-
-/* --- answers (pure) --- */
-
-struct answer_rules {
-    struct blob_key key;
-    uint64_t limit;
-    bool exact;
-    uint64_t offset;
-    bool ranged;     /* a range was asked for */
-    const char *tag; /* the ETag that ranges are pinned to, "" for none yet */
-    enum tree_form form;
-    bool document;
-    bool json;
-    bool server;  /* else static: no word on types */
-    bool vouches; /* at the source's own origin: its word on what it sends counts */
-};
-
-struct answer_verdict {
-    enum attempt_end end;  /* ATTEMPT_OK: take the body; ATTEMPT_STATUS: read past it */
-    bool whole;            /* the body begins at 0, though a range was asked for */
-    bool unpinned;         /* a range, but of what version nobody can tell */
-    struct blob_key other; /* what it says it has instead; BLOB_NONE: it does not say */
-    int error;
-    char message[160];
-};
-
-void answer_judge(const struct answer_rules *rules, const struct fetch_head *head,
-                  struct answer_verdict *ret_verdict);
-
-/* The server's own words for a refusal, made printable: {"detail": "words"}, or {"detail": {"code":
- * ..., "hint": "words"}} (contract 1.8, 2). "" if it gives none. */
-#define ANSWER_DETAIL_SIZE 101
-void answer_detail(const char *body, size_t size, char ret_text[static ANSWER_DETAIL_SIZE]);
-
-/* What a status that is no success means when we give up: an errno and a phrase, with the server's
- * own reason (the "detail" of its JSON, contract 1.8, made printable) where it refuses us. */
-struct answer_refusal {
-    int status;
-    bool with_token;
-    const char *body; /* its beginning, NUL-terminated */
-    size_t body_size;
-};
-
-int answer_status_error(const struct answer_refusal *refusal, char *ret_message, size_t size);
