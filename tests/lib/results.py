@@ -18,6 +18,8 @@ from pathlib import Path
 
 SKIP_IS_FAILURE = os.environ.get("CI") == "true" or os.environ.get("AGNESFS_NO_SKIP") == "1"
 
+PYTEST_FOLDERS = ("e2e", "crash", "fuzz")
+
 
 class Counts:
     passed = failed = skipped = 0
@@ -52,8 +54,9 @@ def pytest_counts(junit):
 def count_run(build, counts):
     for case in xml.parse(build / "junit/ctest.xml").getroot().iter("testcase"):
         name, output = case.get("name"), case.findtext("system-out") or ""
-        if name.startswith("e2e/"):
-            passed, failed, skipped = pytest_counts(build / f"junit/e2e-{name[4:]}.xml")
+        junit = build / f"junit/{name.replace('/', '-')}.xml"
+        if name.split("/")[0] in PYTEST_FOLDERS:
+            passed, failed, skipped = pytest_counts(junit)
         else:
             passed, failed, skipped = cmocka_counts(output)
         if case.get("status") != "run":

@@ -1,11 +1,11 @@
-"""What the end-to-end tests share. `scripts/test -k e2e` runs them; so does pytest by hand."""
+"""What the tests on real mounts share. `scripts/test -k e2e` runs them; so does pytest by hand."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.lib.agnes_server import AgnesServer  # noqa: E402
