@@ -87,8 +87,9 @@ static void file_release(struct inode_open *open)
 }
 
 /* Hands a blob that was judged just now over to the kernel, if that may be. The kernel keeps it open
- * by itself. While earlier opens read another file of the same name, names lead to the lazy face. */
-static int file_hand_over(struct open_file *file)
+ * by itself, so the file descriptor is not needed any more: ret_spare. While earlier opens read
+ * another file of the same name, names lead to the lazy face. */
+static int file_hand_over(struct open_file *file, int *ret_spare)
 {
     const int fd = atomic_load(&file->fd);
     int r;
@@ -99,7 +100,7 @@ static int file_hand_over(struct open_file *file)
         inode_outdate(file->mount->table, file->open.nodeid);
     if (file->backing_id > 0) {
         atomic_store(&file->fd, -1);
-        close(fd);
+        *ret_spare = fd;
     }
     return r;
 }
@@ -107,7 +108,8 @@ static int file_hand_over(struct open_file *file)
 /* A full face promises bytes without waiting. If they have gone since the look-up (withdrawn,
  * evicted, touched by somebody), -ESTALE makes the kernel look up anew and find the lazy face. What
  * was looked up lazily may have its bytes by now: taken here, they are kept whatever comes. */
-static int file_new(struct mount *mount, fuse_ino_t nodeid, struct open_file **ret_file)
+static int file_new(struct mount *mount, fuse_ino_t nodeid, int *ret_spare,
+                    struct open_file **ret_file)
 {
     struct open_file *file = calloc(1, sizeof(*file));
     struct inode_facts facts;
@@ -134,7 +136,7 @@ static int file_new(struct mount *mount, fuse_ino_t nodeid, struct open_file **r
     if (r == -ENOENT && facts.face == FACE_LAZY)
         r = 0;
     else if (r >= 0 && facts.type == INODE_BLOB && facts.face == FACE_FULL)
-        r = file_hand_over(file);
+        r = file_hand_over(file, ret_spare);
     if (r < 0) {
         file_free(file);
         return r == -ENOENT ? -ESTALE : r;
@@ -145,10 +147,11 @@ static int file_new(struct mount *mount, fuse_ino_t nodeid, struct open_file **r
 
 void serve_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *info)
 {
+    scoped_fd int spare = -1; /* closed when the opener does not wait for that */
     struct open_file *file;
     int r;
 
-    r = file_new(mount_of(req), nodeid, &file);
+    r = file_new(mount_of(req), nodeid, &spare, &file);
     if (r < 0) {
         fuse_reply_err(req, -r);
         return;

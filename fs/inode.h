@@ -6,8 +6,8 @@
  *   key      names bytes. Means the same for ever, says nothing of places (cache/key.h).
  *   st_ino   what `stat` shows: derived from the key (or the path of a folder), so equal bytes have
  *            an equal number after a restart too. DuckDB tells versions of a file by it.
- *   nodeid   what the kernel and we call an inode on the wire: a 64-bit counter, never reused, so
- *            generation numbers are not needed.
+ *   nodeid   what the kernel and we call an inode on the wire: 64 bits with a counter in them, never
+ *            reused, so generation numbers are not needed.
  *
  * A file inode is a blob: every name that refers to it is a hard link to the same inode. Folders
  * are inodes by path, and stay the same inode as long as anybody remembers the path, which is what

@@ -58,7 +58,7 @@ uint64_t inode_dir_nodeid(struct inode_table *table, const char *path)
 
     scoped_lock(&table->lock);
     inode = inode_find(table, &identity);
-    return inode ? inode->faces[FACE_FULL].nodeid : 0;
+    return inode ? inode_nodeid(inode, FACE_FULL) : 0;
 }
 
 uint64_t inode_touch_dir(struct inode_table *table, const char *path, int64_t mtime_ns)
@@ -71,7 +71,7 @@ uint64_t inode_touch_dir(struct inode_table *table, const char *path, int64_t mt
     if (!inode)
         return 0;
     inode->mtime_ns = mtime_ns;
-    return inode->faces[FACE_FULL].nodeid;
+    return inode_nodeid(inode, FACE_FULL);
 }
 
 int inode_opened(struct inode_table *table, struct inode_opened **ret_opened, size_t *ret_count)
@@ -105,8 +105,8 @@ void inode_faces(struct inode_table *table, const struct blob_key *key,
 
     scoped_lock(&table->lock);
     inode = inode_find(table, &identity);
-    for (size_t i = 0; i < FACES; i++)
-        ret_nodeids[i] = inode && inode->faces[i].lookups ? inode->faces[i].nodeid : 0;
+    for (enum inode_face face = 0; face < FACES; face++)
+        ret_nodeids[face] = inode && inode->lookups[face] ? inode_nodeid(inode, face) : 0;
 }
 
 enum inode_use inode_use(struct inode_table *table, const struct blob_key *key)
@@ -122,7 +122,7 @@ enum inode_use inode_use(struct inode_table *table, const struct blob_key *key)
         return INODE_WAITING;
     if (inode->opens[FACE_FULL] > 0 || inode->opens[FACE_LAZY] > 0)
         return INODE_OPENED;
-    return inode->faces[FACE_FULL].lookups > 0 ? INODE_FOUND : INODE_IDLE;
+    return inode->lookups[FACE_FULL] > 0 ? INODE_FOUND : INODE_IDLE;
 }
 
 void inode_census(struct inode_table *table, struct inode_census *ret_census)
@@ -131,14 +131,13 @@ void inode_census(struct inode_table *table, struct inode_census *ret_census)
 
     scoped_lock(&table->lock);
     census.inodes = table->inodes;
-    for (size_t i = 0; i < table->buckets; i++)
-        for (const struct inode *inode = table->by_identity[i]; inode; inode = inode->next) {
-            census.references += inode->references;
-            for (size_t face = 0; face < FACES; face++) {
-                census.lookups += inode->faces[face].lookups;
-                census.opens += inode->opens[face];
-            }
+    for (const struct inode *inode = NULL; (inode = inode_after(table, inode));) {
+        census.references += inode->references;
+        for (enum inode_face face = 0; face < FACES; face++) {
+            census.lookups += inode->lookups[face];
+            census.opens += inode->opens[face];
         }
+    }
     *ret_census = census;
 }
 
@@ -155,8 +154,7 @@ int inode_audit(struct inode_table *table, const struct tree *tree)
         if (!inode || inode->references != blob->references)
             return -EUCLEAN;
     }
-    for (size_t i = 0; i < table->buckets; i++)
-        for (const struct inode *inode = table->by_identity[i]; inode; inode = inode->next)
-            referenced += inode->references > 0;
+    for (const struct inode *inode = NULL; (inode = inode_after(table, inode));)
+        referenced += inode->references > 0;
     return referenced == tree_blob_count(tree) ? 0 : -EUCLEAN;
 }

@@ -9,6 +9,7 @@
 
 #include "cache/scoped.h"
 #include "sync/engine_private.h"
+#include "sync/tree_image.h"
 
 /* The strings of conf become ours, all or none. */
 static int own_strings(struct engine_conf *conf)
@@ -73,6 +74,7 @@ static int load_last_generation(struct engine *engine)
         return 0;
     if (r < 0)
         return r;
+    tree_settle(&state.tree);
     engine->tree = state.tree;
     engine->pinned = engine_pinned_in(engine, state.tree);
     engine->status.last_success_unix = engine->state_unix = state.last_sync_unix;

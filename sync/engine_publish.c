@@ -8,6 +8,7 @@
 
 #include "cache/scoped.h"
 #include "sync/engine_private.h"
+#include "sync/tree_image.h"
 
 int refresh_make_tree(struct refresh *refresh)
 {
@@ -16,6 +17,8 @@ int refresh_make_tree(struct refresh *refresh)
     size_t items;
     int r = plan_tree(refresh->plan, generation, conf->decorate, conf->arg, &refresh->next);
 
+    if (r == 0)
+        tree_settle(&refresh->next);
     if (r == 0)
         r = report_fill(refresh->report, refresh->before, refresh->next, refresh->manifest,
                         refresh->plan);

@@ -5,6 +5,7 @@
  * order of nodes and references is made by tree_builder.c; tree_check counts it all again. */
 #include <errno.h>
 
+#include "cache/pages.h"
 #include "cache/scoped.h"
 #include "sync/tree_private.h"
 
@@ -84,7 +85,9 @@ void tree_destroy(struct tree *tree)
 {
     if (!tree)
         return;
-    if (tree->image) {
+    if (tree->image && tree->image_pages > 0) {
+        pages_free(tree->image, tree->image_pages);
+    } else if (tree->image) {
         free(tree->image);
     } else {
         free(tree->groups);

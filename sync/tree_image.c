@@ -2,235 +2,13 @@
 /* tree_image.c - why this is quick: the arrays are read to where they stay, and what has to be done
  * to each entry is to make pointers of its offsets. And why it is safe: nothing follows an offset
  * or an index before it was compared with the size of what it leads into, and all strings end at
- * the last byte of the strings at the latest, which is NUL.
- *
- *     head | groups | rows | nodes | blobs | references | strings      each at a multiple of 16
- *
- * The strings are the blocks of the tree's arena as they are. An offset counts from one byte before
- * the strings, so that 0 is NULL; all strings that lie elsewhere are "", which is the first byte. */
-#include "sync/tree_image.h"
-
-#include <assert.h>
+ * the last byte of the strings at the latest, which is NUL. */
 #include <errno.h>
 #include <stdio.h>
 
+#include "cache/pages.h"
 #include "cache/scoped.h"
-#include "sync/tree_private.h"
-
-enum part { GROUPS, ROWS, NODES, BLOBS, REFERENCES, STRINGS, PARTS };
-
-static const size_t entry_sizes[PARTS] = {
-    [GROUPS] = sizeof(struct tree_group), [ROWS] = sizeof(struct tree_row),
-    [NODES] = sizeof(struct tree_node),   [BLOBS] = sizeof(struct tree_blob),
-    [REFERENCES] = sizeof(uint32_t),      [STRINGS] = 1,
-};
-
-struct image_head {
-    uint64_t generation;
-    uint64_t bytes;
-    uint64_t entry_sizes[PARTS];
-    uint64_t counts[PARTS];
-};
-
-/* Where the strings of groups and rows are. */
-struct text_field {
-    size_t offset;
-    bool optional; /* may be NULL */
-};
-
-static const struct text_field group_texts[] = {
-    {offsetof(struct tree_group, slug), false},
-    {offsetof(struct tree_group, folder), false},
-    {offsetof(struct tree_group, name), false},
-    {offsetof(struct tree_group, description), false},
-};
-
-static const struct text_field row_texts[] = {
-    {offsetof(struct tree_row, name), false},       {offsetof(struct tree_row, title), false},
-    {offsetof(struct tree_row, path), true},        {offsetof(struct tree_row, table_id), false},
-    {offsetof(struct tree_row, token), false},      {offsetof(struct tree_row, md5), false},
-    {offsetof(struct tree_row, url), false},        {offsetof(struct tree_row, updated), false},
-    {offsetof(struct tree_row, query_mode), false}, {offsetof(struct tree_row, withheld), true},
-};
-
-#define GROUP_TEXTS (sizeof(group_texts) / sizeof(*group_texts))
-#define ROW_TEXTS (sizeof(row_texts) / sizeof(*row_texts))
-
-/* A pointer without its line above would come back as it was in another process. */
-static_assert(sizeof(struct tree_group) == 16 + GROUP_TEXTS * sizeof(char *), "a field is new");
-static_assert(sizeof(struct tree_row) == 24 + ROW_TEXTS * sizeof(char *), "a field is new");
-
-static size_t aligned(size_t size)
-{
-    return (size + TREE_IMAGE_ALIGN - 1) / TREE_IMAGE_ALIGN * TREE_IMAGE_ALIGN;
-}
-
-/* --- making --- */
-
-/* One block of the arena. */
-struct block {
-    const char *bytes;
-    size_t size;
-    size_t offset; /* in the image's strings */
-};
-
-struct blocks {
-    struct block *list;
-    size_t count;
-    size_t size;   /* of all strings */
-    bool lost;     /* a pointer led to nowhere */
-    size_t recent; /* the block found last: neighbours have neighbours */
-};
-
-static void add_block(struct blocks *blocks, const char *bytes, size_t size)
-{
-    blocks->list[blocks->count++] = (struct block){bytes, size, blocks->size};
-    blocks->size += aligned(size);
-}
-
-static int find_blocks(const struct tree *tree, struct blocks *ret_blocks)
-{
-    const struct arena *arena = &tree->strings;
-    size_t count = 1;
-
-    for (const struct arena_block *block = arena->blocks; block; block = block->next)
-        count++;
-    *ret_blocks = (struct blocks){.list = calloc(count, sizeof(struct block)),
-                                  .size = TREE_IMAGE_ALIGN}; /* the first of them is "" */
-    if (!ret_blocks->list)
-        return -ENOMEM;
-    if (tree->image)
-        add_block(ret_blocks, tree->image_strings, tree->image_strings_size);
-    for (const struct arena_block *block = arena->blocks; block; block = block->next)
-        add_block(ret_blocks, block->bytes, block == arena->blocks ? arena->used : block->used);
-    ret_blocks->size++; /* the last NUL */
-    return 0;
-}
-
-static bool is_in(const struct block *block, const char *at)
-{
-    return (uintptr_t)at - (uintptr_t)block->bytes < block->size;
-}
-
-/* What stands in the image for a pointer. */
-static uintptr_t offset_of(struct blocks *blocks, const void *pointer)
-{
-    const char *at = pointer;
-
-    if (!at)
-        return 0;
-    for (size_t i = 0; i < blocks->count; i++) {
-        size_t number = (blocks->recent + i) % blocks->count;
-
-        if (is_in(&blocks->list[number], at)) {
-            blocks->recent = number;
-            return blocks->list[number].offset + (size_t)(at - blocks->list[number].bytes) + 1;
-        }
-    }
-    blocks->lost |= *at != '\0';
-    return 1;
-}
-
-/* A pointer's place, whatever it points to. */
-static void replace(struct blocks *blocks, void *place)
-{
-    const void *pointer;
-    uintptr_t offset;
-
-    memcpy(&pointer, place, sizeof(pointer));
-    offset = offset_of(blocks, pointer);
-    memcpy(place, &offset, sizeof(offset));
-}
-
-static void replace_texts(struct blocks *blocks, char *entries, size_t count, size_t entry_size,
-                          const struct text_field *fields, size_t field_count)
-{
-    for (size_t i = 0; i < count; i++)
-        for (size_t f = 0; f < field_count; f++)
-            replace(blocks, entries + i * entry_size + fields[f].offset);
-}
-
-static void replace_in_nodes(struct blocks *blocks, char *nodes, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        struct tree_node *node = (struct tree_node *)(void *)(nodes + i * sizeof(*node));
-
-        replace(blocks, &node->name);
-        if (node->type == TREE_TEXT) {
-            replace(blocks, &node->text.bytes);
-            replace(blocks, &node->text.key);
-        }
-    }
-}
-
-/* Where each part begins; the whole size. */
-static size_t place_parts(const struct image_head *head, size_t before, size_t offsets[PARTS])
-{
-    size_t at = before + aligned(sizeof(*head));
-
-    for (enum part part = 0; part < PARTS; part++) {
-        offsets[part] = at;
-        at += aligned(head->counts[part] * entry_sizes[part]);
-    }
-    return at;
-}
-
-static void fill(const struct tree *tree, const struct image_head *head, char *image,
-                 const size_t offsets[PARTS], struct blocks *blocks)
-{
-    const void *const parts[STRINGS] = {tree->groups, tree->rows, tree->nodes, tree->blobs,
-                                        tree->references};
-
-    for (enum part part = 0; part < STRINGS; part++)
-        if (head->counts[part] > 0)
-            memcpy(image + offsets[part], parts[part], head->counts[part] * entry_sizes[part]);
-    for (size_t i = 0; i < blocks->count; i++)
-        memcpy(image + offsets[STRINGS] + blocks->list[i].offset, blocks->list[i].bytes,
-               blocks->list[i].size);
-    replace_texts(blocks, image + offsets[GROUPS], tree->group_count, sizeof(struct tree_group),
-                  group_texts, GROUP_TEXTS);
-    replace_texts(blocks, image + offsets[ROWS], tree->row_count, sizeof(struct tree_row),
-                  row_texts, ROW_TEXTS);
-    replace_in_nodes(blocks, image + offsets[NODES], tree->node_count);
-}
-
-static void blocks_release(const struct blocks *blocks)
-{
-    free(blocks->list);
-}
-
-int tree_image_make(const struct tree *tree, size_t before, char **ret_image, size_t *ret_size)
-{
-    scoped(blocks_release) struct blocks blocks;
-    scoped_free char *image = NULL;
-    struct image_head head = {
-        .generation = tree->generation,
-        .bytes = tree->bytes,
-        .counts = {tree->group_count, tree->row_count, tree->node_count, tree->blob_count,
-                   tree->reference_count},
-    };
-    size_t offsets[PARTS];
-    size_t size;
-    int r = find_blocks(tree, &blocks);
-
-    if (r < 0)
-        return r;
-    memcpy(head.entry_sizes, entry_sizes, sizeof(entry_sizes));
-    head.counts[STRINGS] = blocks.size;
-    size = place_parts(&head, before, offsets);
-    image = calloc(1, size);
-    if (!image)
-        return -ENOMEM;
-    memcpy(image + before, &head, sizeof(head));
-    fill(tree, &head, image, offsets, &blocks);
-    if (blocks.lost)
-        return -EBADMSG;
-    *ret_image = take_ptr(image);
-    *ret_size = size;
-    return 0;
-}
-
-/* --- reading --- */
+#include "sync/tree_image_private.h"
 
 /* What offsets lead into. */
 struct strings {
@@ -360,13 +138,14 @@ static bool head_is_sound(const struct image_head *head, size_t before, size_t s
                           size_t offsets[PARTS])
 {
     for (enum part part = 0; part < PARTS; part++)
-        if (head->entry_sizes[part] != entry_sizes[part] ||
-            head->counts[part] > size / entry_sizes[part])
+        if (head->entry_sizes[part] != tree_image_entry_sizes[part] ||
+            head->counts[part] > size / tree_image_entry_sizes[part])
             return false;
     return head->counts[NODES] < UINT32_MAX && head->counts[STRINGS] > 0 &&
-           place_parts(head, before, offsets) == size;
+           tree_image_place(head, before, offsets) == size;
 }
 
+/* The tree in an image whose head is sound; its pointers are offsets still. */
 static struct tree *place_tree(const struct image_head *head, char *image,
                                const size_t offsets[PARTS])
 {
@@ -387,20 +166,29 @@ static struct tree *place_tree(const struct image_head *head, char *image,
     tree->node_count = head->counts[NODES];
     tree->blob_count = head->counts[BLOBS];
     tree->reference_count = head->counts[REFERENCES];
+    tree->image = image;
+    tree->image_strings = image + offsets[STRINGS];
+    tree->image_strings_size = head->counts[STRINGS];
     return tree;
 }
 
-static int restore(struct tree *tree, const struct strings *strings)
+static bool restore_pointers(struct tree *tree)
+{
+    const struct strings strings = {tree->image_strings, tree->image_strings_size};
+
+    return strings.bytes[strings.size - 1] == '\0' &&
+           restore_texts(&strings, (char *)tree->groups, tree->group_count, sizeof(*tree->groups),
+                         tree_image_group_texts, GROUP_TEXTS) &&
+           restore_texts(&strings, (char *)tree->rows, tree->row_count, sizeof(*tree->rows),
+                         tree_image_row_texts, ROW_TEXTS) &&
+           restore_nodes(&strings, tree->nodes, tree->node_count);
+}
+
+static int restore(struct tree *tree)
 {
     int r;
 
-    if (strings->bytes[strings->size - 1] != '\0' ||
-        !restore_texts(strings, (char *)tree->groups, tree->group_count, sizeof(*tree->groups),
-                       group_texts, GROUP_TEXTS) ||
-        !restore_texts(strings, (char *)tree->rows, tree->row_count, sizeof(*tree->rows), row_texts,
-                       ROW_TEXTS) ||
-        !restore_nodes(strings, tree->nodes, tree->node_count) ||
-        !groups_and_rows_are_sound(tree) || !blobs_are_sound(tree))
+    if (!restore_pointers(tree) || !groups_and_rows_are_sound(tree) || !blobs_are_sound(tree))
         return -EBADMSG;
     r = tree_check(tree);
     if (r < 0)
@@ -423,14 +211,35 @@ int tree_image_read(char *image, size_t before, size_t size, struct tree **ret_t
     tree = place_tree(&head, image, offsets);
     if (!tree)
         return -ENOMEM;
-    r = restore(tree, &(struct strings){image + offsets[STRINGS], head.counts[STRINGS]});
+    r = restore(tree);
     if (r < 0) {
         free(tree);
         return r;
     }
-    tree->image = image;
-    tree->image_strings = image + offsets[STRINGS];
-    tree->image_strings_size = head.counts[STRINGS];
     *ret_tree = tree;
     return 0;
+}
+
+/* --- settling --- */
+
+void tree_settle(struct tree **tree)
+{
+    scoped(draft_release) struct draft draft = {.tree = *tree};
+    struct tree *settled;
+    char *pages;
+
+    if ((*tree)->image || draft_make(*tree, 0, &draft) < 0)
+        return;
+    pages = pages_new(draft.size);
+    settled = pages && draft_write(&draft, pages) == 0
+                  ? place_tree(&draft.head, pages, draft.offsets)
+                  : NULL;
+    if (!settled || !restore_pointers(settled)) {
+        free(settled);
+        pages_free(pages, draft.size);
+        return;
+    }
+    settled->image_pages = draft.size;
+    tree_unref(*tree);
+    *tree = settled;
 }

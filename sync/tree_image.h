@@ -27,3 +27,7 @@ int tree_image_make(const struct tree *tree, size_t before, char **ret_image, si
 /* image: as from malloc; it belongs to the tree on success, and is the caller's, but changed, on
  * failure. */
 int tree_image_read(char *image, size_t before, size_t size, struct tree **ret_tree);
+
+/* Moves a tree that nobody else holds yet into one piece of memory with pages of its own, so that all
+ * that was in use beside it while it was made can be given back. Without memory it stays as it is. */
+void tree_settle(struct tree **tree);

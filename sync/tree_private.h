@@ -25,6 +25,7 @@ struct tree {
 
     struct arena strings; /* and the keys of texts */
     char *image;          /* one piece of memory that all of it is in; NULL: each has its own */
+    size_t image_pages;   /* its size, if it has pages of its own; 0: it is malloc's */
     const char *image_strings;
     size_t image_strings_size;
 };

@@ -3,6 +3,7 @@
  *
  * As mount.agnesfs (or mount.fuse.agnesfs) mount(8) calls us with `SOURCE DIR [-sfnv] [-o ...]` and
  * expects its own exit codes: 0 mounted, 1 wrong call, 2 system error, 32 mount failed. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 #include "fs/cli/messages.h"
 #include "fs/cli/options.h"
 #include "fs/cli/verbs.h"
+
+#define LARGE_BLOCK (1 << 20)
 
 /* For words that could not be parsed. */
 static bool asks_for_json(int argc, char *const *argv)
@@ -163,12 +166,23 @@ static int mount_helper(int argc, char **argv)
     return mount_code(code);
 }
 
+/* A manifest, read and thrown away, must not stay. Left to itself, the C library takes the first
+ * large block that is freed as a measure of what is worth giving back: tens of megabytes. */
+static void give_memory_back(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+    mallopt(M_TRIM_THRESHOLD, LARGE_BLOCK);
+#endif
+}
+
 int main(int argc, char **argv)
 {
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     const char *name = slash ? slash + 1 : argc > 0 ? argv[0] : "agnesfs";
     int code;
 
+    give_memory_back();
     if (strcmp(name, "mount.agnesfs") == 0 || strcmp(name, "mount.fuse.agnesfs") == 0)
         code = mount_helper(argc, argv);
     else

@@ -4,6 +4,7 @@ As root on Linux 6.9 or newer. What an ordinary user gets is in test_users.py.
 """
 
 import contextlib
+import functools
 import hashlib
 import mmap
 import os
@@ -46,6 +47,12 @@ def facts(mount):
     return mount.status()["mount"]
 
 
+def is_handed_over(mount, path):
+    """That it is resident is known a moment before the kernel is told to look it up anew."""
+    with open(mount / path, "rb"):
+        return facts(mount)["passthrough_files"] == 1
+
+
 def change(mount, stack, seed, size=2 * MIB):
     stack.add_table("orders", content(seed, size))
     stack.write()
@@ -78,6 +85,8 @@ def overlay(tmp_path):
 # --- who reads ---
 
 def test_the_kernel_reads_complete_files_and_the_daemon_is_not_asked(mount):
+    for path in (ORDERS, AGAIN):
+        wait_for(functools.partial(is_handed_over, mount, path), what=f"{path} handed over")
     for path in (ORDERS, AGAIN, ORDERS):
         assert (mount / path).read_bytes() == content(1)
     with open(mount / ORDERS, "rb", buffering=0) as file:

@@ -192,12 +192,37 @@ static void what_is_cut_is_noticed(void **state)
     }
 }
 
+static void a_settled_tree_is_the_same_tree(void **state)
+{
+    static const unsigned counts[] = {0, 1, 3000};
+
+    for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
+        scoped(tree_unrefp) struct tree *like = make_tree(counts[i]);
+        scoped(tree_unrefp) struct tree *tree = make_tree(counts[i]);
+        struct tree *const before = tree_ref(tree);
+        struct tree *settled;
+
+        tree_settle(&tree);
+        assert_ptr_not_equal(tree, before);
+        tree_unref(before);
+        assert_true(tree_equal(tree, like));
+        assert_int_equal(tree_generation(tree), 7);
+        assert_int_equal(tree_check(tree), 0);
+        use(tree);
+
+        settled = tree;
+        tree_settle(&tree); /* it is already */
+        assert_ptr_equal(tree, settled);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_tree_comes_back),
         cmocka_unit_test(damage_is_noticed_or_harmless),
         cmocka_unit_test(what_is_cut_is_noticed),
+        cmocka_unit_test(a_settled_tree_is_the_same_tree),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
