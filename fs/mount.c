@@ -98,6 +98,8 @@ static int session_new(struct mount *mount)
         r = add_option(&args, "subtype", "agnesfs");
     if (!r && mount->conf.allow_other)
         r = add_option(&args, "allow_other", NULL);
+    if (!r && URING && mount->conf.io_uring)
+        r = add_option(&args, "io_uring", NULL);
     if (!r && mount->conf.debug)
         r = fuse_opt_add_arg(&args, "-d") < 0 ? -ENOMEM : 0;
     if (r < 0)
@@ -289,6 +291,7 @@ void mount_facts(struct mount *mount, struct mount_facts *ret_facts)
         .parked_reads = atomic_load(&mount->parked_reads),
         .reads = atomic_load(&mount->reads),
         .bytes_read = atomic_load(&mount->bytes_read),
+        .uring_why_not = atomic_load(&mount->uring_why_not),
     };
     passthrough_facts(mount->passthrough, &ret_facts->passthrough);
 }

@@ -37,6 +37,8 @@ struct mount_conf {
     gid_t gid;
     mode_t umask;     /* bits taken from 0444 and 0555 */
     bool allow_other; /* others may read; the kernel then checks modes */
+    bool io_uring;    /* requests by io_uring where libfuse and the kernel can; none of them can be
+                       * interrupted (libfuse 3.18) */
     bool stacked;     /* the blobs lie on a stacked file system (overlayfs) */
     bool debug;       /* libfuse prints every request */
 };
@@ -54,9 +56,10 @@ struct mount_facts {
     uint64_t inodes;  /* that the table remembers */
     uint64_t lookups; /* that the kernel holds on them */
     uint64_t open_files;
-    uint64_t parked_reads; /* waiting for bytes */
-    uint64_t reads;        /* answered, ever */
-    uint64_t bytes_read;   /* ever */
+    uint64_t parked_reads;     /* waiting for bytes */
+    uint64_t reads;            /* answered, ever */
+    uint64_t bytes_read;       /* ever */
+    const char *uring_why_not; /* a literal; NULL: requests come by io_uring */
     struct passthrough_facts passthrough;
 };
 

@@ -24,6 +24,9 @@
 #include "fs/passthrough.h"
 #include "fs/view.h"
 
+/* Does this libfuse know of io_uring? */
+#define URING (FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18))
+
 struct mount {
     /* const after mount_new */
     struct mount_conf conf;
@@ -41,6 +44,7 @@ struct mount {
     void (*ready)(void *arg);
     void *ready_arg;
 
+    _Atomic(const char *) uring_why_not;
     _Atomic uint64_t open_files;
     _Atomic uint64_t parked_reads;
     _Atomic uint64_t reads;

@@ -27,6 +27,29 @@ static void ask_for_passthrough(struct mount *mount, struct fuse_conn_info *conn
     passthrough_allow(mount->passthrough, why_not);
 }
 
+/* Whether they really come that way, the first of them will tell. */
+static void ask_for_uring(struct mount *mount, const struct fuse_conn_info *conn)
+{
+    const char *why_not = "not asked for (-o io-uring)";
+
+    (void)conn;
+    if (mount->conf.io_uring)
+        why_not = "needs libfuse 3.18 with liburing";
+#if URING
+    if (mount->conf.io_uring && !(conn->capable_ext & FUSE_CAP_OVER_IO_URING))
+        why_not = "the kernel does not offer it (Linux 6.14, fuse.enable_uring=1)";
+#endif
+    atomic_store(&mount->uring_why_not, why_not);
+}
+
+static void note_uring(fuse_req_t req)
+{
+#if URING
+    if (mount_of(req)->conf.io_uring && fuse_req_is_uring(req))
+        atomic_store(&mount_of(req)->uring_why_not, NULL);
+#endif
+}
+
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
     struct mount *mount = userdata;
@@ -42,6 +65,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     conn->no_interrupt = 0;
 
     ask_for_passthrough(mount, conn);
+    ask_for_uring(mount, conn);
     if (mount->ready)
         mount->ready(mount->ready_arg);
 }
@@ -107,6 +131,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info 
     int r;
 
     (void)info;
+    note_uring(req);
     r = attr_facts(mount, &now, nodeid, &facts);
     if (r < 0) {
         fuse_reply_err(req, -r);

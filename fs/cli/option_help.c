@@ -38,7 +38,7 @@ static void print_keys(const struct verb *verb, FILE *file)
     for (unsigned key = 0; key < OPTION_KEYS; key++) {
         const struct option_spec *spec = option_spec((enum option_key)key);
 
-        if (!(spec->verbs & verb->bit))
+        if (!(spec->verbs & verb->bit) || spec->rare)
             continue;
         snprintf(left, sizeof(left), "--%s%s%s", spec->name, spec->argument ? " " : "",
                  spec->argument ? spec->argument : "");

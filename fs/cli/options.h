@@ -46,6 +46,7 @@ enum option_key {
     OPTION_GID,
     OPTION_UMASK,
     OPTION_ALLOW_OTHER,
+    OPTION_IO_URING,
     OPTION_REPORT,
     OPTION_LOG_LEVEL,
     OPTION_STRATEGY,
@@ -83,7 +84,8 @@ struct option_spec {
     const char *argument;  /* what help calls the value; NULL for a bool */
     const char *help;
     const char *group; /* "where from", "cache", "network", "mount", "log", "export" */
-    unsigned verbs;    /* whose help names it and who takes it as a flag */
+    unsigned verbs;    /* who takes it as a flag */
+    bool rare;         /* not in their help, which has to fit a screen */
 };
 
 const struct option_spec *option_spec(enum option_key key);

@@ -178,6 +178,7 @@ static int make_mount(struct service *service, struct complaint *ret_complaint)
         .gid = has_gid ? (gid_t)options_number(options, OPTION_GID) : getgid(),
         .umask = (mode_t)options_number(options, OPTION_UMASK),
         .allow_other = options_number(options, OPTION_ALLOW_OTHER),
+        .io_uring = options_number(options, OPTION_IO_URING),
         .stacked = is_stacked(service->session->cache_dir),
     };
 

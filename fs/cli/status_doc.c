@@ -235,6 +235,8 @@ static int add_mount(struct json *root, const struct mount_facts *facts)
     r |= json_add_string(mount, "passthrough_why_not",
                          facts->passthrough.allowed ? NULL : facts->passthrough.why_not);
     r |= json_add_u64(mount, "passthrough_files", facts->passthrough.files);
+    r |= json_add_bool(mount, "io_uring", !facts->uring_why_not);
+    r |= json_add_string(mount, "io_uring_why_not", facts->uring_why_not);
     return r;
 }
 

@@ -150,6 +150,17 @@ static void print_cache_line(const struct json *root)
     fputc('\n', stdout);
 }
 
+/* How requests come, if that is not the usual way, or why it is. */
+static void print_requests_line(const struct json *root, bool verbose)
+{
+    const struct json *mount = json_get(root, "mount");
+
+    if (json_is_true(json_get(mount, "io_uring")))
+        puts("  requests    by io_uring");
+    else if (verbose && *text_of(mount, "io_uring_why_not"))
+        printf("  requests    by /dev/fuse; no io_uring: %s\n", text_of(mount, "io_uring_why_not"));
+}
+
 /* Which of the two ways complete files are read, and why not the faster one. */
 static void print_reading_line(const struct json *root)
 {
@@ -175,6 +186,7 @@ static void print_status(const struct json *root, bool verbose)
     print_bytes_line(root);
     print_refresh_line(root);
     print_cache_line(root);
+    print_requests_line(root, verbose);
     print_reading_line(root);
     print_token_line(root);
     if (verbose)
