@@ -1,6 +1,8 @@
 """scripts/bench calls this, from the root of the checkout, with a folder to work in."""
 
 import argparse
+import contextlib
+import fcntl
 import os
 import signal
 import sys
@@ -33,6 +35,8 @@ def parse():
     parser.add_argument("--quick", action="store_true",
                         help="small sizes, two rounds; says that all works, judges nothing")
     parser.add_argument("--rounds", type=int, default=0, metavar="N", help="at least 7 to judge")
+    parser.add_argument("--lock", type=Path, metavar="FILE",
+                        help="held while rows are measured, for other work that takes turns")
     parser.add_argument("--work", type=Path, required=True, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.only = {row.upper() for row in options.only.split(",") if row}
@@ -52,6 +56,15 @@ def check(work, quick):
         sys.exit(f"bench: {free:.0f} GB free at {work}, {needed} needed; set TMPDIR")
 
 
+@contextlib.contextmanager
+def turn(path):
+    """Nobody else who takes the lock (flock -s FILE COMMAND) works meanwhile."""
+    with open(path, "a", encoding="utf-8") if path else contextlib.nullcontext() as file:
+        if file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def main():
     options = parse()
     check(options.work, options.quick)
@@ -62,7 +75,8 @@ def main():
     try:
         with Site(options.work, TOOLS) as site:
             for ids, function in GROUPS:
-                bench.group(ids, function, site)
+                with turn(options.lock):
+                    bench.group(ids, function, site)
     finally:
         bench.rows.sort(key=lambda row: ALL.index(row.id))
         if bench.rows:
