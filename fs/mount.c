@@ -16,7 +16,7 @@
 #include "fs/mount.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,86 +26,48 @@
 #include "cache/scoped.h"
 #include "fs/mount_private.h"
 
-static int check_empty(const char *path)
-{
-    scoped_dir DIR *dir = opendir(path);
-    const struct dirent *entry;
-
-    if (!dir)
-        return negative_errno();
-    while ((entry = readdir(dir)))
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-            return -ENOTEMPTY;
-    return 0;
-}
-
-/* Is it a folder that can be mounted on? Asked before libfuse is, whose answer has no reason. */
-static int check_mountpoint(const char *path)
-{
-    char parent[PATH_MAX];
-    struct stat here, above;
-
-    if (stat(path, &here) < 0)
-        return negative_errno();
-    if (!S_ISDIR(here.st_mode))
-        return -ENOTDIR;
-    if (snprintf(parent, sizeof(parent), "%s/..", path) >= (int)sizeof(parent))
-        return -ENAMETOOLONG;
-    if (stat(parent, &above) < 0)
-        return negative_errno();
-    if (here.st_dev != above.st_dev)
-        return -EBUSY;
-    return check_empty(path);
-}
-
-static int check_device(void)
-{
-    if (access("/dev/fuse", F_OK) < 0)
-        return -ENODEV;
-    return access("/dev/fuse", R_OK | W_OK) < 0 ? -EACCES : 0;
-}
-
-static int add_option(struct fuse_args *args, const char *key, const char *value)
-{
-    scoped_free char *option = NULL;
-    scoped_free char *list = NULL;
-
-    if (asprintf(&option, "%s%s%s", key, value ? "=" : "", value ? value : "") < 0 ||
-        fuse_opt_add_opt_escaped(&list, option) < 0 || fuse_opt_add_arg(args, "-o") < 0 ||
-        fuse_opt_add_arg(args, list) < 0)
-        return -ENOMEM;
-    return 0;
-}
-
-static void free_args(struct fuse_args *args)
-{
-    fuse_opt_free_args(args);
-}
-
-/* Read-only always: writes fail in the kernel, and passthrough reads stay free of atime updates. */
+/* The folder is mounted already when libfuse gets it: the session only serves (mounter.h). */
 static int session_new(struct mount *mount)
 {
-    scoped(free_args) struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-    static const char *const always[] = {"ro", "nosuid", "nodev", "default_permissions"};
-    int r;
+    char *argv[5] = {(char *)"agnesfs"};
+    int argc = 1;
 
-    r = fuse_opt_add_arg(&args, "agnesfs") < 0 ? -ENOMEM : 0;
-    for (size_t i = 0; !r && i < sizeof(always) / sizeof(always[0]); i++)
-        r = add_option(&args, always[i], NULL);
-    if (!r)
-        r = add_option(&args, "fsname", mount->source);
-    if (!r)
-        r = add_option(&args, "subtype", "agnesfs");
-    if (!r && mount->conf.allow_other)
-        r = add_option(&args, "allow_other", NULL);
-    if (!r && URING && mount->conf.io_uring)
-        r = add_option(&args, "io_uring", NULL);
-    if (!r && mount->conf.debug)
-        r = fuse_opt_add_arg(&args, "-d") < 0 ? -ENOMEM : 0;
+    if (URING && mount->conf.io_uring) {
+        argv[argc++] = (char *)"-o";
+        argv[argc++] = (char *)"io_uring";
+    }
+    if (mount->conf.debug)
+        argv[argc++] = (char *)"-d";
+
+    struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
+
+    mount->session = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), mount);
+    fuse_opt_free_args(&args);
+    return mount->session ? 0 : -ENOMEM;
+}
+
+static int session_mount(struct mount *mount)
+{
+    scoped_fd int fd = -1;
+    char place[32];
+    int r = mounter_mount(mount->conf.mounter, mount->source, &fd);
+
     if (r < 0)
         return r;
-    mount->session = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), mount);
-    return mount->session ? 0 : -ENOMEM;
+    mount->mounted = true;
+    snprintf(place, sizeof(place), "/dev/fd/%d", fd);
+    if (fuse_session_mount(mount->session, place) < 0)
+        return -EPERM;
+    take_fd(fd); /* the session's own now */
+    return 0;
+}
+
+/* Has somebody else unmounted it, or ended the connection? */
+static bool is_severed(const struct mount *mount)
+{
+    struct pollfd poller = {.fd = fuse_session_fd(mount->session)};
+
+    return poll(&poller, 1, 0) == 1 && poller.revents & POLLERR;
 }
 
 /* What linux/fuse.h calls FUSE_DEV_IOC_BACKING_OPEN and _CLOSE; Debian 12 has a header without. Those
@@ -156,20 +118,14 @@ int mount_new(const struct mount_conf *conf, struct tree *tree, struct mount **r
     struct mount *mount;
     int r;
 
-    r = check_mountpoint(conf->mountpoint);
-    if (!r)
-        r = check_device();
-    if (r < 0)
-        return r;
     mount = calloc(1, sizeof(*mount));
     if (!mount)
         return -ENOMEM;
     mount->conf = *conf;
-    mount->mountpoint = strdup(conf->mountpoint);
     mount->source = strdup(conf->source);
     view_init(&mount->view, tree);
     live_init(&mount->live);
-    r = mount->mountpoint && mount->source ? inode_table_new(&mount->table) : -ENOMEM;
+    r = mount->source ? inode_table_new(&mount->table) : -ENOMEM;
     if (!r)
         r = adopt_tree(mount, tree);
     if (!r)
@@ -179,13 +135,12 @@ int mount_new(const struct mount_conf *conf, struct tree *tree, struct mount **r
         r = session_new(mount);
     if (!r)
         r = notifier_new(mount, &mount->notifier);
-    if (!r && fuse_session_mount(mount->session, mount->mountpoint) < 0)
-        r = -EPERM;
+    if (!r)
+        r = session_mount(mount);
     if (r < 0) {
         mount_free(mount);
         return r;
     }
-    mount->mounted = true;
     *ret_mount = mount;
     return 0;
 }
@@ -238,23 +193,27 @@ void mount_stop(struct mount *mount)
     fuse_session_exit(mount->session);
 }
 
+/* The connection is closed before the folder is unmounted, so that nothing that looks at it on the
+ * way waits for us. */
 void mount_free(struct mount *mount)
 {
+    bool lies;
+
     if (!mount)
         return;
-    if (mount->mounted)
-        fuse_session_unmount(mount->session);
+    lies = mount->mounted && !is_severed(mount);
     notifier_free(mount->notifier);
     if (mount->table)
         inode_release_all(mount->table);
     passthrough_free(mount->passthrough);
     if (mount->session)
         fuse_session_destroy(mount->session);
+    if (lies)
+        mounter_unmount(mount->conf.mounter);
     inode_table_free(mount->table);
     live_release(&mount->live);
     view_release(&mount->view);
     free(mount->source);
-    free(mount->mountpoint);
     free(mount);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* mount.h - one mounted stack, from /dev/fuse to the last reply.
  *
- *     mount_new       opens the FUSE session and mounts: from here on the kernel knows the folder
+ *     mount_new       has the folder mounted (mounter.h): from here on the kernel knows it
  *     mount_run       serves until the folder is unmounted or mount_stop was called
  *     mount_publish   a new generation, at any time while it runs
  *     mount_free      unmounts if need be, frees everything
@@ -15,14 +15,13 @@
  * Threads: mount_run starts and ends the serving threads. mount_publish from one thread at a time;
  * mount_stop from any thread or signal handler; the others from any thread.
  *
- * Errors of mount_new: -ENOENT no such folder, -ENOTDIR, -ENOTEMPTY, -EBUSY something is mounted
- * there, -ENOTCONN a dead mount lies there, -ENODEV no /dev/fuse, -EACCES no access to it, -EPERM
- * the kernel or fusermount3 refused (libfuse has printed their words on stderr), -ENOMEM. */
+ * Errors of mount_new: those of mounter_mount. */
 #pragma once
 
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "fs/mounter.h"
 #include "fs/passthrough.h"
 #include "fs/provider.h"
 #include "sync/tree.h"
@@ -30,17 +29,16 @@
 struct mount;
 
 struct mount_conf {
-    const char *mountpoint;
-    const char *source; /* what `mount` and `df` show, and user.agnes.source */
+    struct mounter *mounter; /* which knows where; outlives the mount */
+    const char *source;      /* what `mount` and `df` show, and user.agnes.source */
     struct provider provider;
     uid_t uid;
     gid_t gid;
-    mode_t umask;     /* bits taken from 0444 and 0555 */
-    bool allow_other; /* others may read; the kernel then checks modes */
-    bool io_uring;    /* requests by io_uring where libfuse and the kernel can; none of them can be
-                       * interrupted (libfuse 3.18) */
-    bool stacked;     /* the blobs lie on a stacked file system (overlayfs) */
-    bool debug;       /* libfuse prints every request */
+    mode_t umask;  /* bits taken from 0444 and 0555 */
+    bool io_uring; /* requests by io_uring where libfuse and the kernel can; none of them can be
+                    * interrupted (libfuse 3.18) */
+    bool stacked;  /* the blobs lie on a stacked file system (overlayfs) */
+    bool debug;    /* libfuse prints every request */
 };
 
 int mount_new(const struct mount_conf *conf, struct tree *tree, struct mount **ret_mount);

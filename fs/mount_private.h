@@ -30,7 +30,6 @@
 struct mount {
     /* const after mount_new */
     struct mount_conf conf;
-    char *mountpoint;
     char *source;
     struct fuse_session *session;
     struct inode_table *table;

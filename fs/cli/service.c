@@ -75,7 +75,7 @@ static int open_engine(struct service *service, struct complaint *ret_complaint)
                  : 0;
 }
 
-int service_open(struct session *session, char *mountpoint, char *log_path,
+int service_open(struct session *session, struct mounter *mounter, char *mountpoint, char *log_path,
                  struct service *ret_service, struct complaint *ret_complaint)
 {
     struct service *service = ret_service;
@@ -83,6 +83,7 @@ int service_open(struct session *session, char *mountpoint, char *log_path,
     int r;
 
     *service = (struct service){.session = session,
+                                .mounter = mounter,
                                 .mountpoint = mountpoint,
                                 .log_path = log_path,
                                 .started_unix = (uint64_t)time(NULL)};
@@ -171,13 +172,12 @@ static int make_mount(struct service *service, struct complaint *ret_complaint)
     bool has_uid = options_text(options, OPTION_UID) != NULL;
     bool has_gid = options_text(options, OPTION_GID) != NULL;
     const struct mount_conf conf = {
-        .mountpoint = service->mountpoint,
+        .mounter = service->mounter,
         .source = session_source(service->session),
         .provider = service_provider(service),
         .uid = has_uid ? (uid_t)options_number(options, OPTION_UID) : getuid(),
         .gid = has_gid ? (gid_t)options_number(options, OPTION_GID) : getgid(),
         .umask = (mode_t)options_number(options, OPTION_UMASK),
-        .allow_other = options_number(options, OPTION_ALLOW_OTHER),
         .io_uring = options_number(options, OPTION_IO_URING),
         .stacked = is_stacked(service->session->cache_dir),
     };
@@ -202,7 +202,6 @@ static int make_mount(struct service *service, struct complaint *ret_complaint)
 /* Until the kernel has shaken hands, and then the proof: a stat from outside. */
 static int wait_for_answer(struct service *service, struct complaint *ret_complaint)
 {
-    struct stat st;
     int r;
 
     pthread_mutex_lock(&service->lock);
@@ -210,8 +209,8 @@ static int wait_for_answer(struct service *service, struct complaint *ret_compla
         pthread_cond_wait(&service->changed, &service->lock);
     r = service->answers ? 0 : service->run_error < 0 ? service->run_error : -EIO;
     pthread_mutex_unlock(&service->lock);
-    if (r == 0 && stat(service->mountpoint, &st) < 0)
-        r = negative_errno();
+    if (r == 0)
+        r = mounter_look(service->mounter);
     return r < 0 ? complain_mount(ret_complaint, service->mountpoint, r) : 0;
 }
 

@@ -24,7 +24,8 @@
 struct service {
     struct session *session;
     char *mountpoint; /* absolute */
-    char *log_path;   /* NULL: stderr */
+    struct mounter *mounter;
+    char *log_path; /* NULL: stderr */
     uint64_t started_unix;
     struct log *log;
     struct control *control;
@@ -47,8 +48,9 @@ struct service {
     struct known_errors *known; /* of the sync thread alone: what the log has said already */
 };
 
-/* session: open, as writer; must outlive the service. Takes over mountpoint and log_path. */
-int service_open(struct session *session, char *mountpoint, char *log_path,
+/* session: open, as writer; it and mounter must outlive the service. Takes over mountpoint, which the
+ * mounter was made for, and log_path. */
+int service_open(struct session *session, struct mounter *mounter, char *mountpoint, char *log_path,
                  struct service *ret_service, struct complaint *ret_complaint);
 int service_mount(struct service *service, struct complaint *ret_complaint);
 

@@ -112,8 +112,8 @@ static void announce(struct service *service)
 }
 
 /* Serves until the end. daemon_report has been called when it returns EXIT_OK. */
-static int serve_session(struct session *session, char *mountpoint, struct daemon *daemon,
-                         struct control **ret_control)
+static int serve_session(struct session *session, struct mounter *mounter, char *mountpoint,
+                         struct daemon *daemon, struct control **ret_control)
 {
     struct complaint complaint;
     struct service service;
@@ -123,7 +123,7 @@ static int serve_session(struct session *session, char *mountpoint, struct daemo
     if (!options_flag(session->options, FLAG_FOREGROUND) &&
         asprintf(&log_path, "%s/log", session->state_dir) < 0)
         log_path = NULL;
-    if (service_open(session, mountpoint, log_path, &service, &complaint) < 0 ||
+    if (service_open(session, mounter, mountpoint, log_path, &service, &complaint) < 0 ||
         service_mount(&service, &complaint) < 0) {
         code = complaint_print(&complaint, options_flag(session->options, FLAG_JSON));
     } else {
@@ -137,6 +137,11 @@ static int serve_session(struct session *session, char *mountpoint, struct daemo
     return code;
 }
 
+static void mounter_freep(struct mounter *const *mounter)
+{
+    mounter_free(*mounter);
+}
+
 /* *ret_reported: the parent knows. */
 static int run(const struct options *options, struct daemon *daemon, bool *ret_reported)
 {
@@ -146,18 +151,23 @@ static int run(const struct options *options, struct daemon *daemon, bool *ret_r
     struct control *control = NULL;
     struct complaint complaint;
     scoped_free char *path = NULL;
+    scoped(mounter_freep) struct mounter *mounter = NULL;
     int code;
     int r = paths_absolute(dir, &path);
 
     r = r < 0 ? complain_mount(&complaint, dir, r) : check_mountpoint(path, &complaint);
+    if (r == 0 &&
+        (r = mounter_new(path, options_number(options, OPTION_ALLOW_OTHER), &mounter)) < 0)
+        complain_mount(&complaint, path, r);
     if (r == 0)
         r = session_open(options, has_source ? options_operand(options, 0) : NULL, STORE_WRITER,
                          &session, &complaint);
     if (r < 0)
         return complaint_print(&complaint, options_flag(options, FLAG_JSON));
-    code = serve_session(&session, take_ptr(path), daemon, &control);
+    code = serve_session(&session, mounter, take_ptr(path), daemon, &control);
     *ret_reported = code == EXIT_OK;
     session_close(&session);
+    mounter_free(take_ptr(mounter));
     control_free(control);
     return code;
 }

@@ -373,8 +373,11 @@ class Agnesfs:
         return found[::-1]
 
     def processes(self):
-        """{pid: command line} of what runs with our home, daemons included."""
-        found = {}
+        """{pid: command line} of what runs with our home, daemons included.
+
+        The process that unmounts for a daemon belongs to it, and is named only when it is alone.
+        """
+        found, mounters = {}, {}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
                 continue
@@ -384,9 +387,12 @@ class Agnesfs:
                     command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                     if command:  # a zombie has none
                         found[int(entry.name)] = command
+                        if (entry / "comm").read_text() == "agnesfs-mounter\n":
+                            parent = re.search(r"PPid:\t(\d+)", (entry / "status").read_text())[1]
+                            mounters[int(entry.name)] = int(parent)
             except OSError:
                 pass
-        return found
+        return {pid: command for pid, command in found.items() if mounters.get(pid) not in found}
 
     def clean_up(self):
         """Ends every mount and process of ours; says what there was to end."""

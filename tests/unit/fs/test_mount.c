@@ -164,6 +164,7 @@ static int fake_render(void *arg, unsigned live, char **ret_text, size_t *ret_si
 
 struct fixture {
     struct fake fake;
+    struct mounter *mounter;
     struct mount *mount;
     struct tree *tree;
     pthread_t thread;
@@ -258,9 +259,10 @@ static int set_up(void **state)
     pthread_mutex_init(&fixture->fake.lock, NULL);
     for (size_t i = 0; i < sizeof(resident) / sizeof(resident[0]); i++)
         fixture->fake.resident[resident[i]] = true;
+    assert_int_equal(mounter_new(fixture->dir, false, &fixture->mounter), 0);
     fixture->tree = tree_of(1, first_names, sizeof(first_names) / sizeof(first_names[0]));
     conf = (struct mount_conf){
-        .mountpoint = fixture->dir,
+        .mounter = fixture->mounter,
         .source = "https://agnes.example.com, with a comma",
         .provider = {&fixture->fake, fake_open, fake_find, fake_want, fake_ahead, fake_resident,
                      fake_problem, fake_render},
@@ -282,6 +284,7 @@ static int tear_down(void **state)
     pthread_join(fixture->thread, NULL);
     assert_int_equal(fixture->run_result, 0);
     mount_free(fixture->mount);
+    mounter_free(fixture->mounter);
     tree_unref(fixture->tree);
     pthread_mutex_destroy(&fixture->fake.lock);
     tempdir_free(fixture->dir);
@@ -729,23 +732,48 @@ static void forgotten_inodes_leave_the_table(void **state)
     assert_int_equal(facts.inodes, 2); /* the root and A's blob */
 }
 
+static int try_to_mount(const struct fixture *fixture, const char *path)
+{
+    struct mount_conf conf = {.source = "s"};
+    struct mount *mount = NULL;
+    int r;
+
+    assert_int_equal(mounter_new(path, false, &conf.mounter), 0);
+    r = mount_new(&conf, fixture->tree, &mount);
+    mount_free(mount);
+    mounter_free(conf.mounter);
+    return r;
+}
+
 static void what_can_not_be_mounted_on_is_said(void **state)
 {
-    struct fixture *fixture = *state;
+    const struct fixture *fixture = *state;
     scoped_free char *missing = path_join(fixture->dir, "nowhere");
-    struct mount_conf conf = {.mountpoint = missing, .source = "s"};
-    struct mount *mount = NULL;
     char *dir = tempdir_new();
     scoped_free char *file = path_join(dir, "file");
 
-    assert_int_equal(mount_new(&conf, fixture->tree, &mount), -ENOENT);
-    conf.mountpoint = fixture->dir;
-    assert_int_equal(mount_new(&conf, fixture->tree, &mount), -EBUSY);
+    assert_int_equal(try_to_mount(fixture, missing), -ENOENT);
+    assert_int_equal(try_to_mount(fixture, fixture->dir), -EBUSY);
     file_write(dir, "file", "x", 1);
-    conf.mountpoint = file;
-    assert_int_equal(mount_new(&conf, fixture->tree, &mount), -ENOTDIR);
-    conf.mountpoint = dir;
-    assert_int_equal(mount_new(&conf, fixture->tree, &mount), -ENOTEMPTY);
+    assert_int_equal(try_to_mount(fixture, file), -ENOTDIR);
+    assert_int_equal(try_to_mount(fixture, dir), -ENOTEMPTY);
+    tempdir_free(dir);
+}
+
+static void what_was_not_mounted_is_not_unmounted(void **state)
+{
+    char *dir = tempdir_new();
+    struct mounter *mounter;
+    int fd = -1;
+
+    assert_int_equal(mounter_new(dir, false, &mounter), 0);
+    assert_int_equal(mounter_look(mounter), 0);
+    assert_int_equal(mounter_unmount(mounter), -ENOENT);
+    file_write(dir, "file", "x", 1);
+    assert_int_equal(mounter_mount(mounter, "s", &fd), -ENOTEMPTY);
+    assert_int_equal(mounter_unmount(mounter), -ENOENT);
+    assert_int_equal(fd, -1);
+    mounter_free(mounter);
     tempdir_free(dir);
 }
 
@@ -771,6 +799,7 @@ int main(void)
         MOUNTED(the_disk_is_full_of_the_stack),
         MOUNTED(forgotten_inodes_leave_the_table),
         MOUNTED(what_can_not_be_mounted_on_is_said),
+        cmocka_unit_test(what_was_not_mounted_is_not_unmounted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
