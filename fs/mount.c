@@ -16,6 +16,7 @@
 #include "fs/mount.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,6 +89,16 @@ static int register_file(void *arg, int fd)
     const int id = ioctl(fuse_session_fd(mount->session), BACKING_OPEN, &map);
 
     return id < 0 ? negative_errno() : id;
+}
+
+/* A kernel that knows the call misses the mount first. */
+bool mount_may_pass_through(void)
+{
+    scoped_fd int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    const struct backing_map map = {.fd = -1};
+
+    return passthrough_capable() == 0 && fd >= 0 && ioctl(fd, BACKING_OPEN, &map) < 0 &&
+           errno != ENOTTY;
 }
 
 /* When the connection has ended, the kernel has done so by itself. */

@@ -50,6 +50,9 @@ void mount_publish(struct mount *mount, struct tree *tree);
 void mount_stop(struct mount *mount);
 void mount_free(struct mount *mount);
 
+/* Could a mount of this process have passthrough, for all that can be told before there is one? */
+bool mount_may_pass_through(void);
+
 struct mount_facts {
     uint64_t inodes;  /* that the table remembers */
     uint64_t lookups; /* that the kernel holds on them */

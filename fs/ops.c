@@ -18,10 +18,12 @@ static void ask_for_passthrough(struct mount *mount, struct fuse_conn_info *conn
 {
     const char *why_not = NULL;
 
-    if (passthrough_capable() < 0)
-        why_not = "needs CAP_SYS_ADMIN";
-    else if (!fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH))
+    if (!fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH))
         why_not = "the kernel does not offer it (Linux 6.9)";
+    else if (passthrough_capable() < 0) {
+        fuse_unset_feature_flag(conn, FUSE_CAP_PASSTHROUGH);
+        why_not = "needs CAP_SYS_ADMIN";
+    }
     conn->max_backing_stack_depth = mount->conf.stacked ? FUSE_BACKING_STACKED_OVER
                                                         : FUSE_BACKING_STACKED_UNDER;
     passthrough_allow(mount->passthrough, why_not);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* service.c - the order of things.
  *
- * Up:   control claim (nobody else serves this mount point) -> log -> signals (before any thread)
- *       -> engine -> control socket -> [first refresh] -> mount -> its thread
+ * Up:   control claim (nobody else serves this mount point) -> log -> giving up privileges (before any
+ *       thread) -> signals (likewise) -> engine -> control socket -> [first refresh] -> mount -> its thread
  * Down: control socket (nobody asks any more) -> mount pointer (nobody publishes any more) ->
  *       engine (every want that is waiting ends) -> mount -> log -> control lock.
  *       Whoever waits for the lock finds everything else gone but the cache's own lock, which the
@@ -93,6 +93,8 @@ int service_open(struct session *session, struct mounter *mounter, char *mountpo
         return r;
     if ((r = log_open(log_path, log_level_parse(level), &service->log)) < 0)
         return complain(ret_complaint, EXIT_DISK, log_path, "%s", strerror(-r));
+    if ((r = service_harden(service)) < 0)
+        return complain(ret_complaint, EXIT_FAILED, "sandbox", "%s", strerror(-r));
     if ((r = signals_start(true, service_signal, service, &service->signals)) < 0)
         return complain(ret_complaint, EXIT_FAILED, "signals", "%s", strerror(-r));
     return open_engine(service, ret_complaint);

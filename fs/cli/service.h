@@ -16,6 +16,7 @@
 
 #include "fs/cli/borrower.h"
 #include "fs/cli/control.h"
+#include "fs/cli/harden.h"
 #include "fs/cli/log.h"
 #include "fs/cli/session.h"
 #include "fs/cli/signals.h"
@@ -28,6 +29,7 @@ struct service {
     char *log_path; /* NULL: stderr */
     uint64_t started_unix;
     struct log *log;
+    struct harden_facts hardened; /* const after service_open */
     struct control *control;
     struct signals *signals;
     struct engine *engine;
@@ -59,6 +61,12 @@ int service_first_report(struct service *service, int timeout_ms, struct report 
 
 int service_wait(struct service *service);
 void service_close(struct service *service);
+
+/* --- service_harden.c --- */
+
+/* Gives up what serving does not need; the log and the control claim are open by now, the mounter
+ * lives, and there is no other thread yet. */
+int service_harden(struct service *service);
 
 /* --- service_glue.c, service_control.c --- */
 

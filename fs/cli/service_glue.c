@@ -154,6 +154,7 @@ int service_render_status(struct service *service, char **ret_text, size_t *ret_
         .budget = &budget,
         .problems = problems,
         .mount = &mount,
+        .hardened = &service->hardened,
     };
 
     if (!problems)

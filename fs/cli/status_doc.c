@@ -4,6 +4,8 @@
 #include "fs/cli/status_doc.h"
 
 #include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cache/scoped.h"
@@ -240,6 +242,41 @@ static int add_mount(struct json *root, const struct mount_facts *facts)
     return r;
 }
 
+/* The two that may be left have names. */
+static int add_capabilities(struct json *sandbox, uint64_t capabilities)
+{
+    struct json *list = json_add_array(sandbox, "capabilities");
+    char number[8];
+    int r = list ? 0 : -ENOMEM;
+
+    for (unsigned i = 0; r == 0 && i < 64; i++) {
+        if (!(capabilities >> i & 1))
+            continue;
+        snprintf(number, sizeof(number), "%u", i);
+        r = json_add_string(list, NULL,
+                            i == CAP_SYS_ADMIN         ? "CAP_SYS_ADMIN"
+                            : i == CAP_DAC_READ_SEARCH ? "CAP_DAC_READ_SEARCH"
+                                                       : number);
+    }
+    return r;
+}
+
+static int add_sandbox(struct json *root, const struct harden_facts *facts)
+{
+    struct json *sandbox = json_add_object(root, "sandbox");
+
+    if (!sandbox)
+        return -ENOMEM;
+
+    int r = json_add_bool(sandbox, "no_new_privs", facts->no_new_privs);
+
+    r |= json_add_u64(sandbox, "landlock", (uint64_t)facts->landlock);
+    r |= json_add_bool(sandbox, "seccomp", facts->seccomp);
+    r |= add_capabilities(sandbox, facts->capabilities);
+    r |= json_add_string(sandbox, "why_not", facts->why_not[0] ? facts->why_not : NULL);
+    return r;
+}
+
 int status_doc_make(const struct status_facts *facts, struct json **ret_root)
 {
     scoped(json_freep) struct json *root = json_new_object();
@@ -263,6 +300,8 @@ int status_doc_make(const struct status_facts *facts, struct json **ret_root)
         r = add_problems(root, facts);
     if (r == 0)
         r = add_mount(root, facts->mount);
+    if (r == 0)
+        r = add_sandbox(root, facts->hardened);
     if (r < 0)
         return -ENOMEM;
     *ret_root = take_ptr(root);

@@ -15,7 +15,9 @@
  *      "transfers": {"running", "waiting", "done", "failed", "bytes", "requests"},
  *      "problems": [{"path", "error", "since"}],
  *      "mount": {"inodes", "lookups", "open_files", "parked_reads", "reads", "bytes_read",
- *                "passthrough": true | false, "passthrough_why_not", "passthrough_files"}}
+ *                "passthrough": true | false, "passthrough_why_not", "passthrough_files"},
+ *      "sandbox": {"no_new_privs", "landlock": version or 0, "seccomp", "capabilities": ["..."],
+ *                  "why_not"}}
  *
  * passthrough: the kernel reads complete files by itself; passthrough_files are open that way.
  * Times are RFC 3339 in UTC, null if there is none; numbers are exact; "error" is null or a phrase.
@@ -24,6 +26,7 @@
  * refresh intervals ago. degraded: up to date, but something listed can not be had. */
 #pragma once
 
+#include "fs/cli/harden.h"
 #include "fs/mount.h"
 #include "sync/engine.h"
 #include "sync/json.h"
@@ -51,6 +54,7 @@ struct status_facts {
     const struct engine_problem *problems;
     size_t problem_count;
     const struct mount_facts *mount;
+    const struct harden_facts *hardened;
     uint64_t resident_files;
     uint64_t resident_bytes;
 };

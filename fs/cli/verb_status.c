@@ -118,6 +118,22 @@ static void print_problems(const struct json *root)
     }
 }
 
+static void print_sandbox_line(const struct json *root)
+{
+    const struct json *sandbox = json_get(root, "sandbox");
+    const struct json *capability = json_first(json_get(sandbox, "capabilities"));
+
+    printf("  sandbox     %s, %s, %s",
+           json_is_true(json_get(sandbox, "no_new_privs")) ? "no new privileges" : "new privileges",
+           number_of(sandbox, "landlock") ? "Landlock" : "no Landlock",
+           json_is_true(json_get(sandbox, "seccomp")) ? "seccomp" : "no seccomp");
+    for (unsigned left = 3; capability && left > 0; capability = json_next(capability), left--)
+        printf(", %s", json_string(capability));
+    if (*text_of(sandbox, "why_not"))
+        printf(" (%s)", text_of(sandbox, "why_not"));
+    putchar('\n');
+}
+
 static void print_details(const struct json *root)
 {
     const struct json *transfers = json_get(root, "transfers");
@@ -131,6 +147,7 @@ static void print_details(const struct json *root)
            " reads waiting, %" PRIu64 " reads\n",
            number_of(mount, "inodes"), number_of(mount, "open_files"),
            number_of(mount, "parked_reads"), number_of(mount, "reads"));
+    print_sandbox_line(root);
     fputs("  log         ", stdout);
     print_escaped(stdout, *text_of(root, "log") ? text_of(root, "log") : "stderr");
     fputc('\n', stdout);

@@ -19,7 +19,7 @@
 
 extern char **environ;
 
-enum { GONE_MS = 10 * 1000, GONE_LAZY_MS = 1000, STOP_MS = 2000, WORDS_SIZE = 400 };
+enum { GONE_MS = 10 * 1000, GONE_SOON_MS = 1000, STOP_MS = 2000, WORDS_SIZE = 400 };
 
 static void read_words(int fd, char ret_words[static WORDS_SIZE])
 {
@@ -124,8 +124,12 @@ int verb_umount(const struct options *options)
         end_mount(&target, lazy, &complaint) < 0)
         return complaint_print(&complaint, options_flag(options, FLAG_JSON));
 
-    int r = control_wait_gone(target.runtime, target.mountpoint, lazy ? GONE_LAZY_MS : GONE_MS);
+    int r = control_wait_gone(target.runtime, target.mountpoint, GONE_SOON_MS);
 
+    /* A copy of the mount in another mount namespace, a container's say, keeps the kernel from telling
+     * its process. So we do. */
+    if (r == -ETIMEDOUT && !lazy && tell_to_stop(&target))
+        r = control_wait_gone(target.runtime, target.mountpoint, GONE_MS);
     if (r == -ETIMEDOUT && lazy) {
         if (!options_flag(options, FLAG_QUIET))
             warn(target.mountpoint, "detached; its process ends with the last open file");

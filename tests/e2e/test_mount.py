@@ -319,6 +319,23 @@ def test_sigterm_ends_within_two_seconds_and_fails_waiting_reads(agnes, stack, s
         assert agnes.mountpoints() == []
 
 
+def test_umount_ends_it_though_another_mount_namespace_has_a_copy(agnes, stack):
+    """As a container has that was started while it was mounted: the kernel does not tell its process."""
+    mount = agnes.mount(stack.url)
+    holder = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c",
+                               "echo ready; read line"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline() == b"ready\n"
+        mount.umount()
+        assert agnes.mountpoints() == [] and agnes.processes() == {}
+        with agnes.mount(stack.url) as again:
+            assert again.files()
+            again.umount()
+    finally:
+        holder.communicate(b"\n")
+
+
 def error_of_listing(mount):
     try:
         os.listdir(mount.path)

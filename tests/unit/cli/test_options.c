@@ -27,6 +27,7 @@ static const struct {
     [OPTION_UMASK] = {"027", "027", 027},
     [OPTION_ALLOW_OTHER] = {"yes", "yes", 1},
     [OPTION_IO_URING] = {"yes", "yes", 1},
+    [OPTION_SANDBOX] = {"off", "off", 0},
     [OPTION_REPORT] = {"off", "off", 0},
     [OPTION_LOG_LEVEL] = {"debug", "debug", 0},
     [OPTION_STRATEGY] = {"copy", "copy", 0},
