@@ -127,9 +127,11 @@ int verb_umount(const struct options *options)
     int r = control_wait_gone(target.runtime, target.mountpoint, GONE_SOON_MS);
 
     /* A copy of the mount in another mount namespace, a container's say, keeps the kernel from telling
-     * its process. So we do. */
-    if (r == -ETIMEDOUT && !lazy && tell_to_stop(&target))
+     * its process. So we do; one that does not listen any more is ending already. */
+    if (r == -ETIMEDOUT && !lazy) {
+        tell_to_stop(&target);
         r = control_wait_gone(target.runtime, target.mountpoint, GONE_MS);
+    }
     if (r == -ETIMEDOUT && lazy) {
         if (!options_flag(options, FLAG_QUIET))
             warn(target.mountpoint, "detached; its process ends with the last open file");
