@@ -11,8 +11,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "cache/files.h"
 #include "cache/room.h"
@@ -49,6 +51,21 @@ static bool is_blob_of(const struct store *store, const struct blob_key *key, co
     return stat_is_plain(st, store->root.owner) && (uint64_t)st->st_size == key->size;
 }
 
+/* A shard must be a folder of the store's: no link on the way is followed, nor leads it out. Linux before
+ * 5.6 does not know the call, and some containers forbid it: there only the last name is watched. */
+static int open_beneath(int dir, const char *path, int flags)
+{
+    const struct open_how how = {
+        .flags = (unsigned)flags,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+    };
+    long fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
+
+    if (fd < 0 && errno == ENOSYS)
+        return openat(dir, path, flags);
+    return (int)fd;
+}
+
 int blob_open(struct store *store, const struct blob_key *key, int *ret_fd, struct stat *ret_st)
 {
     const int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
@@ -57,9 +74,11 @@ int blob_open(struct store *store, const struct blob_key *key, int *ret_fd, stru
     if (store->root.shared < 0)
         return -ENOENT;
     blob_path(key, path);
-    scoped_fd int fd = openat(store->root.shared, path, flags | O_NOATIME);
+    scoped_fd int fd = open_beneath(store->root.shared, path, flags | O_NOATIME);
 
     if (fd < 0 && errno == EPERM) /* not our file, or a file system without the flag */
+        fd = open_beneath(store->root.shared, path, flags);
+    if (fd < 0 && errno == EPERM) /* or a filter that forbids the call */
         fd = openat(store->root.shared, path, flags);
     if (fd < 0 && errno == ENOTDIR)
         return -ENOENT;
@@ -331,6 +350,10 @@ int blob_remove(struct store *store, const struct blob_key *key, const struct st
     char shard_name[3] = {path[0], path[1], '\0'};
 
     r = dir_open(store->root.shared, shard_name, false, &shard);
+    if (r == -ENOTDIR) { /* a link to elsewhere: it goes, and what it leads to stays */
+        trust_forget(store->trust, key);
+        return clear_name(store, store->root.shared, shard_name);
+    }
     if (r < 0)
         return r;
 

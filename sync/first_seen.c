@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cache/files.h"
 #include "cache/scoped.h"
 
 #define FIRST_SEEN_FILE "first_seen"
@@ -163,8 +164,14 @@ static int prune(struct first_seen *seen, const struct tree *keep)
 static int write_lines(const struct first_seen *seen)
 {
     scoped(close_file) FILE *file = NULL;
+    int r = name_clear(seen->dirfd, FIRST_SEEN_TEMP);
+
+    /* A file of its own, whatever lay there under its name: a fifo, another name of a file. */
+    if (r < 0)
+        return r;
+
     scoped_fd int fd = openat(seen->dirfd, FIRST_SEEN_TEMP,
-                              O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+                              O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0 || !(file = fdopen(fd, "w")))
         return negative_errno();

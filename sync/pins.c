@@ -6,7 +6,9 @@
 #include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "cache/files.h"
 #include "cache/scoped.h"
 
 #define NAME "pins"
@@ -64,6 +66,7 @@ static int load(struct pins *pins)
     int fd = openat(pins->dirfd, NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     scoped(close_file) FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
     char line[PIN_MAX + 2];
+    struct stat st;
     int r = 0;
 
     if (fd < 0)
@@ -72,6 +75,8 @@ static int load(struct pins *pins)
         close(fd);
         return -ENOMEM;
     }
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) /* a device has no end */
+        return -EPERM;
     while (r == 0 && fgets(line, sizeof(line), file)) {
         line[strcspn(line, "\n")] = '\0';
         if (is_glob(line))
@@ -96,9 +101,15 @@ int pins_open(int dirfd, struct pins **ret_pins)
     return r;
 }
 
+/* Into a file of its own, whatever lies there under its name: a fifo, another name of a file. */
 static int write_all(int dirfd, const struct pins *pins)
 {
-    int fd = openat(dirfd, TEMPORARY, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int r = name_clear(dirfd, TEMPORARY);
+
+    if (r < 0)
+        return r;
+
+    int fd = openat(dirfd, TEMPORARY, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     scoped(close_file) FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
 
     if (fd < 0)

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cache/files.h"
 #include "cache/scoped.h"
 #include "sync/state_text.h"
 
@@ -39,7 +40,8 @@ static int open_regular(int dirfd, const char *name, size_t *ret_size, char *ret
     scoped_fd int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
 
-    if (fd < 0 && errno != ELOOP)
+    if (fd < 0 && errno != ELOOP && errno != ENXIO &&
+        errno != EACCES) /* a link, a socket, foreign */
         return negative_errno();
     if (fd >= 0 && fstat(fd, &st) < 0)
         return negative_errno();
@@ -159,21 +161,35 @@ static int write_temporary(int dirfd, const char *text, size_t size)
     scoped_fd int fd = -1;
 
     /* What is left there is of somebody who died: a new file, not more of the old. */
-    if (unlinkat(dirfd, TEMPORARY, 0) < 0 && errno != ENOENT)
-        return negative_errno();
+    int r = name_clear(dirfd, TEMPORARY);
+
+    if (r < 0)
+        return r;
     fd = openat(dirfd, TEMPORARY, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     return fd < 0 ? negative_errno() : write_all(fd, text, size);
 }
 
 static int keep_as_previous(int dirfd)
 {
-    if (unlinkat(dirfd, PREVIOUS, 0) < 0 && errno != ENOENT)
-        return negative_errno();
+    int r = name_clear(dirfd, PREVIOUS);
+
+    if (r < 0)
+        return r;
     if (linkat(dirfd, STATE_FILE, dirfd, PREVIOUS, 0) == 0)
         return 0;
     /* A file system without hard links: for an instant only the previous name leads to it, which
      * is where state_load looks next. */
     return renameat(dirfd, STATE_FILE, dirfd, PREVIOUS) < 0 ? negative_errno() : 0;
+}
+
+/* An empty folder that has the name makes way, as anything else does. */
+static int put_in_place(int dirfd)
+{
+    if (renameat(dirfd, TEMPORARY, dirfd, STATE_FILE) == 0)
+        return 0;
+    if (errno != EISDIR || name_clear(dirfd, STATE_FILE) < 0)
+        return negative_errno();
+    return renameat(dirfd, TEMPORARY, dirfd, STATE_FILE) < 0 ? negative_errno() : 0;
 }
 
 int state_look(int dirfd, struct state_stamp *ret_stamp)
@@ -206,8 +222,8 @@ int state_save(int dirfd, const struct state *state)
     r = write_temporary(dirfd, text, size);
     if (r == 0 && old && state_text_check(old, old_size, message) == 0)
         r = keep_as_previous(dirfd);
-    if (r == 0 && renameat(dirfd, TEMPORARY, dirfd, STATE_FILE) < 0)
-        r = negative_errno();
+    if (r == 0)
+        r = put_in_place(dirfd);
     if (r < 0) {
         unlinkat(dirfd, TEMPORARY, 0);
         return r;

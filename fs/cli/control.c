@@ -57,6 +57,14 @@ static int lock_file(int fd)
     return errno == EAGAIN || errno == EACCES ? -EBUSY : negative_errno();
 }
 
+/* The pid is written into it: not into some other file that has this as another name. */
+static bool is_plain(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1;
+}
+
 static bool is_still_named(int folder, const char *name, int fd)
 {
     struct stat named;
@@ -69,12 +77,17 @@ static bool is_still_named(int folder, const char *name, int fd)
 static int take_lock(int folder, const char *name, int *ret_fd)
 {
     for (;;) {
-        scoped_fd int fd = openat(folder, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        int r = fd < 0 ? negative_errno() : lock_file(fd);
+        scoped_fd int fd = openat(folder, name,
+                                  O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+        int r = fd < 0 ? negative_errno() : 0;
 
+        if (r == -ELOOP || r == -ENXIO || (r == 0 && !is_plain(fd)))
+            r = unlinkat(folder, name, 0) < 0 ? negative_errno() : 0;
+        else if (r == 0)
+            r = lock_file(fd);
         if (r < 0)
             return r;
-        if (is_still_named(folder, name, fd)) {
+        if (fd >= 0 && is_plain(fd) && is_still_named(folder, name, fd)) {
             *ret_fd = take_fd(fd);
             return 0;
         }

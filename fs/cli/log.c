@@ -35,9 +35,24 @@ enum log_level log_level_parse(const char *word)
     return LOG_INFO;
 }
 
+static bool is_ours_alone(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && st.st_nlink == 1;
+}
+
+/* A link, a fifo, another name of some file: what is no log makes way for one. */
 static int open_file(const char *path)
 {
-    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    scoped_fd int fd = open(path, flags, 0600);
+
+    if (fd >= 0 ? is_ours_alone(fd) : errno != ELOOP && errno != ENXIO && errno != EACCES)
+        return take_fd(fd);
+    if (unlink(path) < 0)
+        return -1;
+    return open(path, flags | O_EXCL, 0600);
 }
 
 int log_open(const char *path, enum log_level level, struct log **ret_log)

@@ -70,9 +70,9 @@ static int open_engine(struct service *service, struct complaint *ret_complaint)
     r = engine_new(&conf, &service->engine);
     if (r == 0)
         r = open_borrower(service);
-    return r < 0 ? complain(ret_complaint, exit_code_of(r), service->session->cache_dir, "%s",
-                            strerror(-r))
-                 : 0;
+    return r < 0
+               ? complain(ret_complaint, EXIT_DISK, service->session->cache_dir, "%s", strerror(-r))
+               : 0;
 }
 
 int service_open(struct session *session, struct mounter *mounter, char *mountpoint, char *log_path,

@@ -262,8 +262,7 @@ int session_engine(struct session *session, struct engine **ret_engine,
     session_engine_conf(session, &conf);
     r = engine_new(&conf, ret_engine);
     if (r < 0)
-        return complain(ret_complaint, exit_code_of(r), session_source(session), "%s",
-                        strerror(-r));
+        return complain(ret_complaint, EXIT_DISK, session->cache_dir, "%s", strerror(-r));
     return 0;
 }
 

@@ -286,6 +286,29 @@ static void shard_that_is_something_else(void **state)
     free(elsewhere);
 }
 
+/* Not even the right bytes are taken from outside: they could be changed there at any time. */
+static void nothing_is_read_through_a_shard_that_is_a_link(void **state)
+{
+    struct fixture *fixture = *state;
+    struct blob_key key = put(fixture->store, "hello");
+    scoped_free char *path = blob_file(fixture, &key);
+    char *elsewhere = tempdir_new();
+    scoped_free char *moved = path_join(elsewhere, strrchr(path, '/') + 1);
+    int fd = -1;
+
+    assert_int_equal(rename(path, moved), 0);
+    *strrchr(path, '/') = '\0';
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(symlink(elsewhere, path), 0);
+    assert_int_equal(store_get(fixture->store, &key, &fd), -EUCLEAN);
+    assert_int_equal(store_verify(fixture->store, &key), -EBADMSG);
+    assert_int_equal(access(moved, F_OK), 0);
+    put(fixture->store, "hello");
+    assert_holds(fixture->store, &key, "hello");
+    assert_int_equal(access(moved, F_OK), 0);
+    tempdir_free(elsewhere);
+}
+
 /* --- many threads --- */
 
 enum { THREADS = 8, ROUNDS = 40, TEXTS = 12 };
@@ -427,6 +450,7 @@ int main(void)
         cmocka_unit_test(makes_its_folder),
         cmocka_unit_test(root_must_be_private),
         cmocka_unit_test(parts_must_be_directories),
+        fixture_test(nothing_is_read_through_a_shard_that_is_a_link),
         fixture_test(one_writer_many_readers),
         fixture_test(the_lock_file_is_never_removed),
         fixture_test(reader_changes_nothing),
