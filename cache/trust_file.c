@@ -143,7 +143,7 @@ static const char *sound_end(const char *text, size_t size)
     return rest == strlen(line) && memcmp(end, line, rest) == 0 ? end : NULL;
 }
 
-/* Takes the text apart in place. */
+/* Takes the text apart in place. A NUL in it would end a line before its end. */
 static int parse_table(char *text, size_t size, struct trust *trust, bool *ret_same_boot)
 {
     const char *end = sound_end(text, size);
@@ -151,7 +151,7 @@ static int parse_table(char *text, size_t size, struct trust *trust, bool *ret_s
     size_t lines = 0;
     int r;
 
-    if (!end || strncmp(text, HEADER, strlen(HEADER)) != 0)
+    if (!end || strlen(text) != size || strncmp(text, HEADER, strlen(HEADER)) != 0)
         return -EBADMSG;
     for (const char *at = text; at < end; lines++)
         at = strchr(at, '\n') + 1;

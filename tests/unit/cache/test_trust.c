@@ -278,6 +278,27 @@ static void other_version_is_no_record(void **state)
     corrupt_and_expect_distrust(fixture, text, size);
 }
 
+/* Nor of one that is not text: a NUL ends a line for some functions, and not for others. */
+static void nul_makes_it_no_record(void **state)
+{
+    struct fixture *fixture = *state;
+    size_t size = 0;
+
+    put(fixture->store, TEXT);
+    assert_int_equal(store_save_trust(fixture->store), 0);
+    scoped_free char *good = file_read(fixture->dir, "trust", &size);
+    size_t last = (size_t)((char *)memrchr(good, '\n', size - 1) - good);
+
+    for (size_t at = strlen("agnesfs-trust 2 "); at < last; at += 11) {
+        char before = good[at];
+
+        good[at] = '\0';
+        seal(good, size);
+        corrupt_and_expect_distrust(fixture, good, size);
+        good[at] = before;
+    }
+}
+
 static void trust_that_is_a_fifo_does_not_hang(void **state)
 {
     struct fixture *fixture = *state;
@@ -402,6 +423,7 @@ int main(void)
         fixture_test(crash_finds_damage),
         fixture_test(corrupt_file_deletes_nothing),
         fixture_test(other_version_is_no_record),
+        fixture_test(nul_makes_it_no_record),
         fixture_test(trust_that_is_a_fifo_does_not_hang),
         fixture_test(reader_has_trust_as_it_was),
         fixture_test(reader_after_a_restart_doubts),
