@@ -77,6 +77,11 @@ static void judge_range(const struct answer_rules *rules, const struct fetch_hea
             rules->key.size);
     else if (rules->tag[0] && head->etag[0] && strcmp(rules->tag, head->etag) != 0)
         say(verdict, ATTEMPT_MISFIT, -EPROTO, "the server sent a range of another version");
+    else if (head->length > 0 && (uint64_t)head->length > rules->key.size - rules->offset)
+        say(verdict, ATTEMPT_MISFIT, -EBADMSG,
+            "the server sends %" PRId64 " bytes from byte %" PRIu64 ", the manifest says %" PRIu64
+            " in all",
+            head->length, rules->offset, rules->key.size);
     else
         verdict->unpinned = rules->tag[0] == '\0' && head->etag[0] == '\0';
 }
