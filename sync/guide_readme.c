@@ -203,7 +203,7 @@ static void put_group(FILE *out, const struct guide *guide, size_t group)
     uint64_t bytes = 0;
 
     for (size_t i = guide->first[group]; i < guide->first[group + 1]; i++)
-        bytes += guide->rows[i]->path ? guide->rows[i]->size : 0;
+        bytes = tree_bytes_sum(bytes, guide->rows[i]->path ? guide->rows[i]->size : 0);
     snprintf(path, sizeof(path), "data/%s/", about->folder);
     fputs("| ", out);
     quote_markdown_path(out, path);

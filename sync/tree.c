@@ -360,7 +360,7 @@ int tree_check(const struct tree *tree)
         if (!references_are_sound(tree, i))
             return -EUCLEAN;
         first += blob->references;
-        bytes += blob->key.size;
+        bytes = tree_bytes_sum(bytes, blob->key.size);
     }
     for (size_t i = 0; i < tree->row_count; i++) {
         if (tree->rows[i].group >= tree->group_count)

@@ -236,6 +236,14 @@ const struct tree_node *tree_reference(const struct tree *tree, uint32_t index);
 /* Bytes of all blobs, each counted once. */
 uint64_t tree_bytes(const struct tree *tree);
 
+/* A sum of sizes that somebody has said, and so may be anything, ends where JSON's numbers do. */
+#define TREE_BYTES_MAX (((uint64_t)1 << 53) - 1)
+
+static inline uint64_t tree_bytes_sum(uint64_t sum, uint64_t size)
+{
+    return size < TREE_BYTES_MAX - sum ? sum + size : TREE_BYTES_MAX;
+}
+
 /* The same content at the same time: what `stat` and `read` would show. Names do not count, and any
  * two directories are equal. */
 bool tree_node_equal(const struct tree *a_tree, const struct tree_node *a,

@@ -86,7 +86,7 @@ static int settle_blobs(struct tree *tree, uint32_t **ret_final)
         if (!kept || !blob_key_equal(&blobs[kept - 1].key, &blob.key)) {
             blobs[kept] = blob;
             blobs[kept++].references = 0;
-            tree->bytes += blob.key.size;
+            tree->bytes = tree_bytes_sum(tree->bytes, blob.key.size);
         }
         if (blob.mtime_ns < blobs[kept - 1].mtime_ns)
             blobs[kept - 1].mtime_ns = blob.mtime_ns;

@@ -26,7 +26,7 @@ void stack_count(const struct tree *tree, struct stack_counts *ret_counts)
             continue;
         }
         counts.sections[section].listed++;
-        counts.sections[section].bytes += row->size;
+        counts.sections[section].bytes = tree_bytes_sum(counts.sections[section].bytes, row->size);
         if (tree_section(section)->has_tables)
             counts.tables++;
         else if (section == TREE_MEMORY)

@@ -314,6 +314,22 @@ static void one_blob_for_equal_keys(void **state)
     assert_int_equal(tree_bytes(tree), 2 * sizeof(unsigned));
 }
 
+/* Two files of which somebody says that they are as large as a number can be. */
+static void sums_end_where_numbers_do(void **state)
+{
+    struct tree_builder *builder = new_builder();
+    scoped(tree_unrefp) struct tree *tree = NULL;
+    struct blob_key key = {.kind = BLOB_MD5, .size = UINT64_MAX};
+
+    assert_int_equal(tree_builder_add_blob(builder, "a", TREE_NO_ROW, &key, 1), 0);
+    key.size--;
+    assert_int_equal(tree_builder_add_blob(builder, "b", TREE_NO_ROW, &key, 1), 0);
+    tree = freeze(builder);
+    assert_true(tree_bytes(tree) == TREE_BYTES_MAX);
+    assert_true(tree_bytes_sum(1, 2) == 3);
+    assert_true(tree_bytes_sum(1, TREE_BYTES_MAX - 1) == TREE_BYTES_MAX);
+}
+
 static void rows_and_groups_are_copied(void **state)
 {
     struct tree_builder *builder = new_builder();
@@ -610,6 +626,7 @@ int main(void)
         cmocka_unit_test(finding),
         cmocka_unit_test(a_path_needs_its_room),
         cmocka_unit_test(one_blob_for_equal_keys),
+        cmocka_unit_test(sums_end_where_numbers_do),
         cmocka_unit_test(rows_and_groups_are_copied),
         cmocka_unit_test(texts_and_live_documents),
         cmocka_unit_test(random_trees_agree_with_the_model),
