@@ -18,7 +18,8 @@
 #include "cache/scoped.h"
 #include "sync/json_text.h"
 
-#define JSON_INTEGER_MAX ((uint64_t)1 << 53)
+/* One more is what 2^53 + 1 is as a double, too. */
+#define JSON_INTEGER_MAX (((uint64_t)1 << 53) - 1)
 
 static const cJSON *peek(const struct json *value)
 {

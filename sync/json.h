@@ -4,9 +4,9 @@
  * cJSON does the work; this is its only user. What it is too kind about is refused before or after
  * it runs: nesting beyond a limit (its parser recurses), duplicate keys (it would return the first
  * where other readers return the last), strings that are not UTF-8, keys that contain NUL, anything
- * after the document. A value that is a string with NUL reads as false: it is no string to whoever
- * wants one, and the rest of the document is none the worse. Numbers are doubles there, so integers
- * are taken only up to 2^53.
+ * after the document. A value that is a string with NUL reads as a fraction: it is no string to whoever
+ * wants one, no whole number and no yes or no, and the rest of the document is none the worse. Numbers
+ * are doubles there, so integers are taken only below 2^53.
  *
  * A document is a tree of values owned by its root; json_free on the root frees everything.
  * Values are read-only after parsing, so any thread may read them.
@@ -62,14 +62,13 @@ const char *json_key(const struct json *value);
 /* NULL unless it is a string. */
 const char *json_string(const struct json *value);
 
-/* -EINVAL: no number, or not a whole one; -ERANGE: negative or above 2^53 (which 2^53 + 1 is not:
- * as a double it is 2^53). */
+/* -EINVAL: no number, or not a whole one; -ERANGE: negative, or 2^53 and more. */
 int json_u64(const struct json *value, uint64_t *ret_number);
 bool json_is_true(const struct json *value);
 
 /* --- writing: each function appends to a container and fails with -ENOMEM ---
- * key is NULL when the container is an array. A NULL string writes null. Numbers beyond 2^53 to
- * either side are -ERANGE. Keys are not checked for duplicates. */
+ * key is NULL when the container is an array. A NULL string writes null. Numbers of 2^53 and
+ * more, to either side, are -ERANGE. Keys are not checked for duplicates. */
 
 struct json *json_new_object(void);
 struct json *json_new_array(void);

@@ -156,11 +156,12 @@ static bool scan_string(struct cursor *cursor)
     return true;
 }
 
-/* C's strings end at a NUL, so a value that contains one would be taken for another. It becomes
- * false, which is shorter than the escape, and no string to anybody who wants one. */
+/* C's strings end at a NUL, so a value that contains one would be taken for another. It becomes a
+ * fraction, which is shorter than the escape, and which nobody wants: no string, no whole number, and
+ * neither yes nor no. */
 static bool scan_string_value(struct cursor *cursor)
 {
-    static const char no_string[] = "false";
+    static const char no_string[] = "0.5";
     size_t start = cursor->at;
 
     if (!scan_string(cursor))

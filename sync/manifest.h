@@ -12,17 +12,18 @@
  * |   not an object, none of the sections known         |                                       |
  * | a section missing, null, or not an array, or full   | hold the section: its rows stay       |
  * |   of entries of which none has a name               |                                       |
- * | [] where rows were                                  | the caller holds it (plan.h)          |
+ * | [] where rows were                                  | hold it until the server's own list   |
+ * |                                                     |   of the stack says the same (plan.h) |
  * | knowledge_artifacts missing or null, while none     | nothing: many servers have no such    |
- * |   was listed                                        |   section (plan.h)                    |
+ * |   was listed                                        |   section                             |
  * | only "tables", an object (servers before packages)  | its tables, under data/_tables        |
  * | a row that is no object; a name, id or slug that    | drop the row, report an error; if it  |
  * |   is no string or can not be a name; reserved slug; |   was listed before, it keeps what it |
- * |   md5 not 32 hex; size negative, fractional or      |   has: a bad row is no withdrawal     |
- * |   above 2^53; a part without md5 or size;           |                                       |
+ * |   md5 not 32 hex; size negative, fractional or not  |   has: a bad row is no withdrawal     |
+ * |   below 2^53; a part without md5 or size;           |                                       |
  * |   an unsafe part path; a URL at another origin      |                                       |
- * | a package without a list of tables, or with a list  | drop the package (a verdict with name |
- * |   of which no entry has a name                      |   ""): all its rows keep what they had|
+ * | a package without a list of tables, or with a list  | drop the package, report an error:    |
+ * |   of which no entry has a name                      |   all its rows keep what they had     |
  * | two rows for one name                               | smaller raw label wins, other dropped |
  * | one label twice                                     | smaller id, then smaller md5, wins    |
  * | one package twice                                   | its rows are put together             |
@@ -30,10 +31,10 @@
  * |   never synced (no hash, size 0 or null)            |   with the reason                     |
  * | query_mode, or kind of an artifact, something we    | withhold, with that reason            |
  * |   never heard of                                    |                                       |
- * | an artifact without kind                            | what its keys say: a corpus_id or a   |
- * |                                                     |   slug; else chunks                   |
+ * | an artifact without kind                            | chunks, unless it has a slug and no   |
+ * |                                                     |   corpus_id: then a digest            |
  * | no md5, but a size or nothing at all said           | accept, unverified                    |
- * | signed_url of the entry of "tables" that has the    | the row's, if the hashes are equal    |
+ * | signed_url of the entry of "tables" that has the    | the row's, if the hashes are equal;   |
  * |   row's name; one of no use, or for no known time   | ignore it: there is another way       |
  * | anything else                                       | accept; unknown keys are ignored      |
  *

@@ -50,7 +50,7 @@ static int read_size(struct row_reader *reader, const struct json *entry, bool *
     if (*ret_said)
         r = json_u64(value, ret_size);
     if (r == -ERANGE)
-        return row_drop(reader, "size_bytes is negative or above 2^53");
+        return row_drop(reader, "size_bytes is negative or not below 2^53");
     if (r < 0)
         return row_drop(reader, "size_bytes is not a whole number");
     return 0;
@@ -153,8 +153,8 @@ static int read_parts(struct row_reader *reader, const struct json *parts, struc
         if (r < 0)
             return r;
         sum += files[i].size_limit;
-        if (sum > (uint64_t)1 << 53)
-            return row_drop(reader, "its parts are larger than 2^53 bytes");
+        if (sum >= (uint64_t)1 << 53)
+            return row_drop(reader, "its parts are not below 2^53 bytes");
     }
     qsort(files, count, sizeof(*files), by_part);
     row->files = files;

@@ -57,5 +57,5 @@ static inline bool state_same(const struct state_stamp *a, const struct state_st
     return a->ino == b->ino && a->mtime_ns == b->mtime_ns;
 }
 
-/* Writes nothing if the file says this already. -ERANGE: a number above 2^53. */
+/* Writes nothing if the file says this already. -ERANGE: a number of 2^53 and more. */
 int state_save(int dirfd, const struct state *state);

@@ -31,99 +31,29 @@ struct refusal {
     size_t offset;
 };
 
+/* One of each kind, for its offset: all that there are of it stand in tests/data/manifests.txt. */
 static const struct refusal refusals[] = {
     {"", 0, "empty", 0},
-    {" \t\r\n", 0, "empty", 0},
     {"\xef\xbb\xbf{}", 0, "begins with a byte order mark", 0},
-    /* structure */
     {"{", 0, "ends too early", 1},
-    {"[", 0, "ends too early", 1},
-    {"[1", 0, "ends too early", 2},
-    {"[1,", 0, "ends too early", 3},
-    {"{\"a\"", 0, "ends too early", 4},
-    {"{\"a\":", 0, "ends too early", 5},
-    {"{\"a\":1", 0, "ends too early", 6},
     {"[1}", 0, "expected ',' or ']'", 2},
     {"{\"a\":1]", 0, "expected ',' or '}'", 6},
     {"]", 0, "expected a value", 0},
-    {"[,]", 0, "expected a value", 1},
-    {"[1,]", 0, "expected a value", 3},
-    {"[1 2]", 0, "expected ',' or ']'", 3},
     {"{\"a\":1,}", 0, "expected a string", 7},
-    {"{a:1}", 0, "expected a string", 1},
-    {"{'a':1}", 0, "expected a string", 1},
-    {"{1:1}", 0, "expected a string", 1},
     {"{\"a\" 1}", 0, "expected ':'", 5},
-    {"{\"a\"::1}", 0, "expected a value", 5},
-    {"{\"a\":1 /* no */}", 0, "expected ',' or '}'", 7},
-    {"// no\n{}", 0, "expected a value", 0},
-    /* what follows */
     {"{} {}", 0, "something follows the document", 3},
-    {"1 2", 0, "something follows the document", 2},
-    {"{}x", 0, "something follows the document", 2},
     {"{}\0", 3, "something follows the document", 2},
-    {"{}\v", 0, "something follows the document", 2},
-    {"nullx", 0, "something follows the document", 4},
-    /* words */
-    {"nul", 0, "expected a value", 0},
-    {"True", 0, "expected a value", 0},
-    {"NaN", 0, "expected a value", 0},
-    {"Infinity", 0, "expected a value", 0},
-    {"undefined", 0, "expected a value", 0},
-    /* numbers */
-    {"-", 0, "ends too early", 1},
-    {"+1", 0, "expected a value", 0},
     {"-x", 0, "expected a digit", 1},
-    {".5", 0, "expected a value", 0},
-    {"1.", 0, "ends too early", 2},
-    {"[1.]", 0, "expected a digit", 3},
-    {"[1e]", 0, "expected a digit", 3},
-    {"[1e+]", 0, "expected a digit", 4},
     {"01", 0, "number begins with zero", 0},
-    {"-012", 0, "number begins with zero", 0},
-    {"0x10", 0, "something follows the document", 1},
-    {"-Infinity", 0, "expected a digit", 1},
     {"1111111111222222222233333333334444444444555555555566666666667777", 0, "number too long", 0},
-    /* strings */
-    {"\"", 0, "ends too early", 1},
-    {"\"abc", 0, "ends too early", 4},
-    {"\"a\\", 0, "ends too early", 3},
-    {"\"a\\\"", 0, "ends too early", 4},
     {"\"a\nb\"", 0, "control character in a string", 2},
     {"\"a\0b\"", 5, "control character in a string", 2},
-    {"\"\x1f\"", 0, "control character in a string", 1},
     {"\"\\x\"", 0, "unknown escape", 2},
-    {"\"\\'\"", 0, "unknown escape", 2},
     {"\"\\u12\"", 0, "\\u without four hex digits", 5},
-    {"\"\\u12g4\"", 0, "\\u without four hex digits", 5},
     {"{\"a\\u0000b\":1}", 0, "NUL in a key", 1},
     {"\"\\ud800\"", 0, "half a surrogate pair", 1},
-    {"\"\\ud800x\"", 0, "half a surrogate pair", 1},
-    {"\"\\ud800\\n\"", 0, "half a surrogate pair", 1},
-    {"\"\\ud800\\u0041\"", 0, "half a surrogate pair", 1},
-    {"\"\\udc00\"", 0, "half a surrogate pair", 1},
-    {"\"\\udc00\\ud800\"", 0, "half a surrogate pair", 1},
-    {"\"\\udc00\\udc00\"", 0, "half a surrogate pair", 1},
-    /* UTF-8 */
     {"\"\x80\"", 0, "not UTF-8", 1},
-    {"\"\xc0\x80\"", 0, "not UTF-8", 1},
-    {"\"\xc1\xbf\"", 0, "not UTF-8", 1},
-    {"\"\xc3\"", 0, "not UTF-8", 1},
-    {"\"\xc3", 0, "not UTF-8", 1},
-    {"\"\xe0\x80\x80\"", 0, "not UTF-8", 1},
-    {"\"\xe0\x9f\xbf\"", 0, "not UTF-8", 1},
-    {"\"\xe2\x82\"", 0, "not UTF-8", 1},
-    {"\"\xed\xa0\x80\"", 0, "not UTF-8", 1},
-    {"\"\xed\xbf\xbf\"", 0, "not UTF-8", 1},
-    {"\"\xf0\x80\x80\x80\"", 0, "not UTF-8", 1},
-    {"\"\xf0\x8f\xbf\xbf\"", 0, "not UTF-8", 1},
-    {"\"\xf4\x90\x80\x80\"", 0, "not UTF-8", 1},
-    {"\"\xf5\x80\x80\x80\"", 0, "not UTF-8", 1},
-    {"\"\xff\"", 0, "not UTF-8", 1},
-    {"{\"\xff\":1}", 0, "not UTF-8", 2},
-    /* keys that stand twice */
     {"{\"md5\":1,\"md5\":2}", 0, "duplicate key \"md5\"", 0},
-    {"{\"md5\":1,\"m\\u0064\\u0035\":2}", 0, "duplicate key \"md5\"", 0},
     {"{\"a\":1,\"b\":2,\"c\":3,\"a\":4}", 0, "duplicate key \"a\"", 0},
     {"[{\"x\":[{\"\":1,\"\":1}]}]", 0, "duplicate key \"\"", 0},
     {"{\"a\\n\":1,\"a\\n\":2}", 0, "duplicate key \"a?\"", 0},
@@ -309,7 +239,8 @@ static void integers(void **state)
         {"1e3", 0, 1000},
         {"1.0", 0, 1},
         {"9007199254740991", 0, 9007199254740991u},
-        {"9007199254740992", 0, 9007199254740992u},
+        {"9007199254740992", -ERANGE, 0},
+        {"9007199254740993", -ERANGE, 0},
         {"9007199254740994", -ERANGE, 0},
         {"18446744073709551616", -ERANGE, 0},
         {"1e400", -ERANGE, 0},
@@ -369,7 +300,8 @@ static void a_string_with_nul_is_no_string(void **state)
     const struct json *list = json_get(root, "c");
     uint64_t number = 0;
 
-    assert_int_equal(json_type(json_get(root, "a")), JSON_BOOL);
+    assert_int_equal(json_type(json_get(root, "a")), JSON_NUMBER);
+    assert_int_equal(json_u64(json_get(root, "a"), &number), -EINVAL);
     assert_null(json_string(json_get(root, "a")));
     assert_string_equal(json_string(json_get(root, "b")), "good");
     assert_int_equal(json_count(list), 2);
@@ -385,7 +317,7 @@ static struct json *build(void)
 
     assert_int_equal(json_add_string(root, "s", "a\"b\\c\n\x01\x7f\xc3\xa9/"), 0);
     assert_int_equal(json_add_string(root, "null", NULL), 0);
-    assert_int_equal(json_add_u64(root, "u", (uint64_t)1 << 53), 0);
+    assert_int_equal(json_add_u64(root, "u", ((uint64_t)1 << 53) - 1), 0);
     assert_int_equal(json_add_u64(root, "v", 1000000000000000), 0);
     assert_int_equal(json_add_i64(root, "i", -42), 0);
     assert_int_equal(json_add_bool(root, "t", true), 0);
@@ -408,7 +340,7 @@ static void printing(void **state)
 
     assert_int_equal(json_print(root, false, &text, &size), 0);
     assert_string_equal(text, "{\"s\":\"a\\\"b\\\\c\\n\\u0001\\u007f\xc3\xa9/\",\"null\":null,"
-                              "\"u\":9007199254740992,\"v\":1000000000000000,\"i\":-42,\"t\":true,"
+                              "\"u\":9007199254740991,\"v\":1000000000000000,\"i\":-42,\"t\":true,"
                               "\"f\":false,\"a\":[1,{}],\"o\":{\"k\":\"v\"},\"moved\":[]}");
     assert_int_equal(size, strlen(text));
     assert_int_equal(json_print(json_get(root, "a"), true, &pretty, &size), 0);
@@ -466,7 +398,7 @@ static void numbers_that_would_change_are_not_written(void **state)
 {
     scoped(json_freep) struct json *root = json_new_object();
 
-    assert_int_equal(json_add_u64(root, "n", ((uint64_t)1 << 53) + 1), -ERANGE);
+    assert_int_equal(json_add_u64(root, "n", (uint64_t)1 << 53), -ERANGE);
     assert_int_equal(json_add_i64(root, "n", INT64_MIN), -ERANGE);
     assert_int_equal(json_add_i64(root, "n", INT64_MAX), -ERANGE);
     assert_int_equal(json_add(root, "n", NULL), -ENOMEM);

@@ -117,7 +117,7 @@ static void add_odd_rows(struct tree_builder *builder, uint32_t direct, uint32_t
     row.md5 = "";
     row.url = "https://agnes.example.com/log?x=1";
     row.rows = -1;
-    row.size = (uint64_t)1 << 53;
+    row.size = ((uint64_t)1 << 53) - 1;
     add_table(builder, &row, 7, -5); /* before 1970 */
 
     row = plain_row(direct, "secret", NULL);
