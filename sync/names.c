@@ -130,12 +130,12 @@ size_t name_show_character(const char *text, char ret_shown[static NAME_SHOWN_SI
     uint32_t character;
     size_t taken = decode(text, &character);
 
+    memcpy(ret_shown, text, taken);
+    ret_shown[taken] = '\0';
     if (is_unprintable(character))
         snprintf(ret_shown, NAME_SHOWN_SIZE, character < 0x100 ? "\\x%02x" : "\\u%04x", character);
     else if (character == '\\') /* so that no label can pose as another's escape */
-        snprintf(ret_shown, NAME_SHOWN_SIZE, "\\\\");
-    else
-        snprintf(ret_shown, NAME_SHOWN_SIZE, "%.*s", (int)taken, text);
+        memcpy(ret_shown, "\\\\", sizeof("\\\\"));
     return taken;
 }
 

@@ -21,7 +21,7 @@
 #include "fs/cli/control_files.h"
 #include "sync/json.h"
 
-enum { MAX_CLIENTS = 64, MAX_REQUEST = 4096, DEADLINE_S = 5 };
+enum { MAX_CLIENTS = 64, DEADLINE_S = 5 };
 
 struct client {
     pthread_t thread;
@@ -148,7 +148,7 @@ static int read_request(int fd, char *ret_text, size_t size)
     return -EPROTO;
 }
 
-static int error_text(int error, char **ret_text, size_t *ret_size)
+int control_error_text(int error, char **ret_text, size_t *ret_size)
 {
     int length = asprintf(ret_text, "{\"error\":\"%s\"}\n", strerror(-error));
 
@@ -158,23 +158,34 @@ static int error_text(int error, char **ret_text, size_t *ret_size)
     return 0;
 }
 
+int control_read_request(const char *line, struct json **ret_root,
+                         struct control_request *ret_request)
+{
+    const struct json_limits limits = {.bytes = CONTROL_REQUEST_SIZE, .depth = 4};
+    struct json_error error;
+    int r = json_parse(line, strlen(line), &limits, ret_root, &error);
+
+    if (r < 0)
+        return r;
+    *ret_request = (struct control_request){
+        .verb = json_string(json_get(*ret_root, "verb")),
+        .argument = json_string(json_get(*ret_root, "argument")),
+        .verbose = json_is_true(json_get(*ret_root, "verbose")),
+    };
+    return ret_request->verb ? 0 : -EINVAL;
+}
+
 static int answer_request(struct control *control, const char *line, char **ret_text,
                           size_t *ret_size)
 {
     scoped(json_freep) struct json *root = NULL;
-    const struct json_limits limits = {.bytes = MAX_REQUEST, .depth = 4};
-    struct json_error error;
-    int r = json_parse(line, strlen(line), &limits, &root, &error);
-    struct control_request request = {.verb = json_string(json_get(root, "verb")),
-                                      .argument = json_string(json_get(root, "argument")),
-                                      .verbose = json_is_true(json_get(root, "verbose")),
-                                      .ending = &control->ending};
+    struct control_request request;
+    int r = control_read_request(line, &root, &request);
 
-    if (r == 0 && !request.verb)
-        r = -EINVAL;
+    request.ending = &control->ending;
     if (r == 0)
         r = control->answer(control->arg, &request, ret_text, ret_size);
-    return r < 0 ? error_text(r, ret_text, ret_size) : 0;
+    return r < 0 ? control_error_text(r, ret_text, ret_size) : 0;
 }
 
 static void send_all(int fd, const char *text, size_t size)
@@ -193,7 +204,7 @@ static void *serve_client(void *arg)
     struct client *client = arg;
     struct control *control = client->control;
     const struct timeval deadline = {.tv_sec = DEADLINE_S};
-    char line[MAX_REQUEST];
+    char line[CONTROL_REQUEST_SIZE];
     scoped_free char *text = NULL;
     size_t size = 0;
 

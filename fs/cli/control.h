@@ -26,6 +26,7 @@
 #include <sys/types.h>
 
 struct control;
+struct json;
 
 struct control_request {
     const char *verb;
@@ -38,6 +39,15 @@ struct control_request {
  * becomes {"error":"..."}. */
 typedef int (*control_answer)(void *arg, const struct control_request *request, char **ret_text,
                               size_t *ret_size);
+
+/* A line as a request, whose strings are root's: json_free it in the end, also after a failure.
+ * -EPROTO for what is no JSON, -EINVAL without a verb, -ENOMEM. */
+#define CONTROL_REQUEST_SIZE 4096
+int control_read_request(const char *line, struct json **ret_root,
+                         struct control_request *ret_request);
+
+/* The answer for an errno. -ENOMEM. */
+int control_error_text(int error, char **ret_text, size_t *ret_size);
 
 /* Takes the lock: this process is the one behind that mount point from now on. */
 int control_claim(const char *runtime, const char *mountpoint, struct control **ret_control);
