@@ -5,6 +5,8 @@
  * |---------------------------------------------------|--------------------------------------------|
  * | could not resolve, connect, or lost the connection | again, 4 attempts in all; one or no end,  |
  * |                                                   |   where patience says so                   |
+ * | what came is lost with the connection, since the  | again from byte 0, 4 attempts in all       |
+ * |   source has no ranges                            |                                            |
  * | 408, 425, 429, 502, 503, 504                      | the same; Retry-After obeyed up to 5 min   |
  * | 500                                               | again, 4 attempts in all                   |
  * | 416, or 206 that does not fit                     | once more from byte 0                      |

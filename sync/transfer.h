@@ -34,8 +34,8 @@
  *
  * Every want ends: done is called exactly once, without any lock held, from the network thread (or
  * from transfers_free with -ECANCELED). It must not block. After `timeout_s` without progress a
- * want ends with -ETIMEDOUT, waiting in the queue included. Demand uses that time: it outlasts a
- * server that is restarting. But while the source is known to be away (transfers_set_away) it fails
+ * want ends with -ETIMEDOUT, waiting in the queue included, and what brings nothing gives its place
+ * to others, waited for or not. Demand uses that time: it outlasts a server that is restarting. But while the source is known to be away (transfers_set_away) it fails
  * with the first attempt, until one succeeds.
  *
  * Errors in want_result: -EACCES 401 or 403; -ESTALE 404 or 410 at every URL; -EBADMSG other bytes

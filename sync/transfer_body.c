@@ -164,6 +164,7 @@ static int take_document(struct strand *strand, const void *data, size_t size)
     memcpy(longer + job->text_size, data, size);
     job->text = longer;
     job->text_size += size;
+    strand->brought += size;
     job->text[job->text_size] = '\0';
     return 0;
 }
@@ -245,7 +246,7 @@ static int take_blob(struct strand *strand, const char *data, size_t size)
     return disk_keeps_up(strand);
 }
 
-/* A trickle is no progress: whoever waits would wait for ever. */
+/* A trickle is no progress, nor is what comes with a refusal: whoever waits would wait for ever. */
 static void note_bytes(struct strand *strand, size_t size)
 {
     struct job *job = strand->job;
@@ -255,6 +256,8 @@ static void note_bytes(struct strand *strand, size_t size)
         scoped_lock(&job->transfers->lock);
         job->transfers->stats.bytes += size;
     }
+    if (!strand->counts)
+        return;
     strand->counted += size;
     if (strand->counted < PROGRESS_BYTES)
         return;

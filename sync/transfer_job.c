@@ -149,9 +149,15 @@ static bool job_asks_all_again(struct job *job)
     return true;
 }
 
+/* What has come of it is lost with the connection. */
+static bool is_stream(const struct job *job)
+{
+    return job->no_ranges || job->key.kind == BLOB_NONE;
+}
+
 static void job_apply(struct job *job, const struct retry *retry)
 {
-    bool stream = job->no_ranges || job->key.kind == BLOB_NONE;
+    bool stream = is_stream(job);
 
     switch (retry->action) {
     case RETRY_NEXT_URL:
@@ -183,17 +189,20 @@ static enum patience job_patience(const struct job *job)
     return atomic_load(&job->transfers->away) ? PATIENCE_NONE : PATIENCE_ENDLESS;
 }
 
-/* Each kind of trouble has its own count: a broken connection is no excuse for wrong bytes. */
-static void job_retry(struct job *job)
+/* Each kind of trouble has its own count: a broken connection is no excuse for wrong bytes. What
+ * came in vain looked like progress, so there the clock is no bound: only the count is. */
+static void job_retry(struct job *job, const struct strand *strand)
 {
     struct transfers *transfers = job->transfers;
+    bool lost = strand && strand->brought > 0 && is_stream(job);
     struct retry retry;
 
     job->attempt.number = job->attempt.end == ATTEMPT_MISFIT    ? ++job->misfits
                           : job->attempt.end == ATTEMPT_CORRUPT ? ++job->corruptions
+                          : lost                                ? ++job->losses
                                                                 : ++job->tries;
     job->attempt.another_url = job->urls[job->url + 1] != NULL;
-    job->attempt.patience = job_patience(job);
+    job->attempt.patience = lost ? PATIENCE_SOME : job_patience(job);
     transfers->random = transfers->random * 1664525u + 1013904223u;
     retry = retry_decide(&job->attempt, transfers->random);
     job_apply(job, &retry);
@@ -280,7 +289,7 @@ void job_judge(struct job *job, const struct strand *strand)
     int error = job->sink ? atomic_load(&job->sink->error) : 0;
 
     job->planned = false;
-    if (strand->brought >= PARTIAL_BLOCK) {
+    if (strand->brought >= PARTIAL_BLOCK && !is_stream(job)) {
         job->tries = 0;
         job->signed_again = false;
     }
@@ -309,7 +318,7 @@ void job_judge(struct job *job, const struct strand *strand)
         job->not_before_ms = 0; /* no failure: now we know what this source can do */
         job_restart(job);
     } else {
-        job_retry(job);
+        job_retry(job, strand);
     }
 }
 
@@ -376,7 +385,7 @@ static void job_committed(struct job *job)
         job_signed_lied(job);
     } else if (error != -EAGAIN) {
         job_blame_disk(job, error);
-        job_retry(job);
+        job_retry(job, NULL);
     }
 }
 

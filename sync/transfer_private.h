@@ -140,6 +140,7 @@ struct job {
     unsigned tries;    /* on this URL, since something last came */
     unsigned misfits;
     unsigned corruptions;
+    unsigned losses;   /* of bytes that had to come again: see is_stream() in transfer_job.c */
     bool by_signed;    /* what is here is of a signed address, and so is what comes next */
     bool signed_again; /* that is asked a second time, since something last came */
     bool signed_over;  /* it is given up */

@@ -93,33 +93,59 @@ enum want_priority job_priority(const struct job *job)
     return most;
 }
 
-/* Whose clock counts: the job's own, or, while it only waits for a place, everybody's. */
-static int64_t last_progress(const struct job *job, const struct waiter *waiter, int64_t now)
+/* It makes no request, or only such as we hold back ourselves. */
+static bool is_in_line(const struct job *job, int64_t now)
 {
-    const struct transfers *transfers = job->transfers;
-    bool in_line = job->strand_count == 0 && job->not_before_ms <= now &&
-                   (job->phase == JOB_QUEUED || job->phase == JOB_OPEN);
-    int64_t last = waiter->submitted_ms;
-
-    if (job->progress_ms > last)
-        last = job->progress_ms;
-    if (in_line && transfers->progress_ms > last)
-        last = transfers->progress_ms;
-    return last;
+    for (const struct strand *strand = job->strands; strand; strand = strand->next) {
+        if (!strand->held && !strand->full)
+            return false;
+    }
+    return job->not_before_ms <= now && (job->phase == JOB_QUEUED || job->phase == JOB_OPEN);
 }
 
+/* Whose clock counts: the job's own, or, while it waits for others, everybody's. */
+static int64_t last_progress(const struct job *job, int64_t now)
+{
+    int64_t everybodys = job->transfers->progress_ms;
+
+    return is_in_line(job, now) && everybodys > job->progress_ms ? everybodys : job->progress_ms;
+}
+
+static bool is_late(const struct job *job, const struct waiter *waiter, int64_t now)
+{
+    return now - waiter->submitted_ms >= (int64_t)job->transfers->conf.timeout_s * 1000;
+}
+
+static bool all_are_late(const struct job *job, int64_t now)
+{
+    for (const struct waiter *waiter = job->waiters; waiter; waiter = waiter->next) {
+        if (!is_late(job, waiter, now))
+            return false;
+    }
+    return true;
+}
+
+/* A request that brings too little keeps its place from others, whether anybody waits for it or not. */
 void waiters_expire(struct job *job, int64_t now)
 {
     int64_t patience = (int64_t)job->transfers->conf.timeout_s * 1000;
     struct waiter **at = &job->waiters;
     char message[160];
 
+    if (job->phase == JOB_CLOSING || (!job->waiters && !job->strands) ||
+        now - last_progress(job, now) < patience)
+        return;
     snprintf(message, sizeof(message), "no progress for %u s%s%.110s",
              job->transfers->conf.timeout_s, job->message[0] ? ": " : "", job->message);
+    if (all_are_late(job, now)) {
+        job_say(job, ATTEMPT_NETWORK, -ETIMEDOUT, message);
+        job_end(job, -ETIMEDOUT);
+        return;
+    }
     while (*at) {
         struct waiter *waiter = *at;
 
-        if (now - last_progress(job, waiter, now) < patience) {
+        if (!is_late(job, waiter, now)) {
             at = &waiter->next;
             continue;
         }
