@@ -8,13 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cache/scoped.h"
 #include "sync/fetch.h"
 #include "sync/json.h"
 #include "sync/transfer_answer.h"
 
-enum { LOOK_MS = 100, REFUSAL_MAX = 64 << 10 };
+enum { LOOK_MS = 100, REFUSAL_MAX = 64 << 10, PROGRESS_BYTES = 64 << 10 };
 
 struct caller {
     struct caller_conf conf;
@@ -27,6 +28,8 @@ struct call {
     struct caller_answer *answer;
     uint64_t limit; /* of the body, now that its status is known */
     int error;      /* why we stopped it */
+    size_t counted; /* of the body, as progress */
+    int64_t until_ms;
     bool done;
     struct fetch_result result;
 };
@@ -40,6 +43,21 @@ __attribute__((format(printf, 3, 4))) static int say(struct caller_answer *answe
     vsnprintf(answer->message, sizeof(answer->message), format, arguments);
     va_end(arguments);
     return error;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* A trickle is no progress, nor are header lines without end. */
+static void note_progress(const struct caller *caller, struct call *call)
+{
+    call->counted = call->answer->size;
+    call->until_ms = now_ms() + (int64_t)caller->conf.timeout_s * 1000;
 }
 
 /* --- what arrives --- */
@@ -98,7 +116,7 @@ static void on_done(void *arg, const struct fetch_result *result)
 
 /* --- what it came to --- */
 
-static int conclude(const struct caller *caller, const struct call *call, bool with_token)
+static int conclude(const struct caller *caller, const struct call *call, const char *token)
 {
     struct caller_answer *answer = call->answer;
     const struct fetch_result *result = &call->result;
@@ -107,12 +125,12 @@ static int conclude(const struct caller *caller, const struct call *call, bool w
     if (answer->status >= 400) {
         const struct answer_refusal refusal = {
             .status = answer->status,
-            .with_token = with_token,
+            .token = token,
             .body = answer->text,
             .body_size = result->end == FETCH_COMPLETE ? answer->size : 0,
         };
 
-        answer_detail(refusal.body, refusal.body_size, answer->detail);
+        answer_detail(&refusal, answer->detail);
         return answer_status_error(&refusal, answer->message, sizeof(answer->message));
     }
     if (call->error)
@@ -146,7 +164,14 @@ static void wait_for(struct caller *caller, struct call *call, struct fetch_exch
     const struct caller_request *request = call->request;
 
     while (!call->done) {
-        if (request->give_up && request->give_up(request->arg))
+        bool late = now_ms() >= call->until_ms;
+
+        if (call->answer->size - call->counted >= PROGRESS_BYTES)
+            note_progress(caller, call);
+        else if (late)
+            call->error = say(call->answer, -ETIMEDOUT, "no progress for %u s",
+                              caller->conf.timeout_s);
+        if (call->error || (request->give_up && request->give_up(request->arg)))
             fetch_cancel(exchange);
         else
             fetch_run(caller->fetch, LOOK_MS);
@@ -182,8 +207,9 @@ int caller_call(struct caller *caller, const struct caller_request *request,
     }
     if (r < 0)
         return say(ret_answer, r, "%s", r == -EINVAL ? "not a usable URL or token" : strerror(-r));
+    note_progress(caller, &call);
     wait_for(caller, &call, exchange);
-    return conclude(caller, &call, token != NULL);
+    return conclude(caller, &call, token);
 }
 
 void caller_answer_release(struct caller_answer *answer)

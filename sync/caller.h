@@ -29,7 +29,7 @@ struct caller_conf {
     const char *user_agent;
     const char *ca_file;       /* as in fetch_conf */
     const char *proxy;         /* likewise */
-    unsigned timeout_s;        /* without a sign of life */
+    unsigned timeout_s;        /* without 64 KiB of an answer, or its end */
     char *(*token)(void *arg); /* malloc'd, NULL for none; asked at each call. May be NULL */
     void *token_arg;
 };

@@ -83,7 +83,7 @@ int refresh_fetch_manifest(struct refresh *refresh)
     int r = document_get(refresh, source_manifest_url(source), MANIFEST_BYTES_MAX, &document);
 
     if (r == -ESTALE)
-        return refresh_fail(refresh, -EPROTO, "no manifest there (404)");
+        return refresh_fail(refresh, -EPROTO, "no manifest there (%d)", document.result.status);
     if (r < 0)
         return refresh_fail(refresh, r, "%s",
                             document.result.message[0] ? document.result.message : "stopped");

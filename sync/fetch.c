@@ -73,6 +73,13 @@ int fetch_start(struct fetch *fetch, const struct fetch_request *request,
     return 0;
 }
 
+#define SECRET_MIN 16
+
+bool fetch_quotes(const char *text, const char *token)
+{
+    return token && strlen(token) >= SECRET_MIN && strcasestr(text, token);
+}
+
 void fetch_cancel(struct fetch_exchange *exchange)
 {
     exchange_end(exchange, FETCH_ABORTED, "cancelled");

@@ -42,6 +42,7 @@ struct fetch_conf {
 struct fetch_head {
     int status;              /* HTTP; 200 or 206 for file:// */
     int64_t length;          /* of this body, -1 if not said */
+    bool endless;            /* only the end of the connection ends it, whatever that comes from */
     int64_t range_start;     /* of a 206, -1 if not said or none */
     int64_t range_total;     /* of a 206, -1 if not said */
     const char *etag;        /* strong ETag with its quotes, "" if weak or none */
@@ -102,6 +103,10 @@ void fetch_free(struct fetch *fetch);
  * environment; -ENOMEM. */
 int fetch_start(struct fetch *fetch, const struct fetch_request *request,
                 struct fetch_exchange **ret_exchange);
+
+/* Does text, whichever way it is written, contain that token? NULL never; nor does one that is too
+ * short to be a secret. What a fetch_head has of such texts is left out. */
+bool fetch_quotes(const char *text, const char *token);
 
 /* Holds back or lets flow the body of one exchange: backpressure. From inside its body() too; a few
  * pieces that libcurl has already read may still come. */

@@ -14,6 +14,7 @@
 
 #define CONNECT_TIMEOUT_MS 10000L
 #define BUFFER_SIZE 262144L
+#define HEAD_TOO_LONG "the headers are too long"
 
 /* --- an exchange's end --- */
 
@@ -76,10 +77,20 @@ static enum fetch_end end_of_code(CURLcode code)
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_URL_MALFORMAT:
     case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_WRITE_ERROR: /* bytes before a head, or behind the end of what was compressed */
     case CURLE_BAD_CONTENT_ENCODING: return FETCH_REFUSED;
     case CURLE_OUT_OF_MEMORY: return FETCH_LOCAL;
     default: return FETCH_LOST;
     }
+}
+
+/* libcurl says it has no memory when a line, without an end yet, is longer than it cares to keep. */
+static bool head_is_endless(const struct fetch_exchange *exchange, CURLcode code)
+{
+    long asked = 0;
+
+    curl_easy_getinfo(exchange->easy, CURLINFO_REQUEST_SIZE, &asked);
+    return code == CURLE_OUT_OF_MEMORY && asked > 0 && !exchange->head_done;
 }
 
 void exchange_finish(struct fetch_exchange *exchange, CURLcode code)
@@ -87,6 +98,9 @@ void exchange_finish(struct fetch_exchange *exchange, CURLcode code)
     const char *message = exchange->error[0] ? exchange->error : curl_easy_strerror(code);
     char buffer[160];
     long system_error = 0;
+
+    if (!exchange->refused && head_is_endless(exchange, code))
+        exchange->refused = HEAD_TOO_LONG;
 
     if (exchange->refused) {
         exchange_end(exchange, FETCH_REFUSED, exchange->refused);
@@ -105,6 +119,8 @@ void exchange_finish(struct fetch_exchange *exchange, CURLcode code)
         message = strerror_r((int)system_error, buffer, sizeof(buffer));
     else if (code == CURLE_OPERATION_TIMEDOUT)
         message = "connecting took too long";
+    else if (code == CURLE_WRITE_ERROR)
+        message = "the server sent bytes that belong to no answer";
     exchange_end(exchange, end_of_code(code), code == CURLE_OK ? "" : message);
 }
 
@@ -135,6 +151,17 @@ static bool exchange_body(struct fetch_exchange *exchange, const void *data, siz
     return !exchange->aborted;
 }
 
+/* Servers quote what they do not like. From here on it would get into messages, logs, the cache. */
+static void hide_secrets(const struct fetch_exchange *exchange, struct fetch_head *head)
+{
+    const char **const texts[] = {&head->etag, &head->type, &head->location, &head->min_version,
+                                  &head->content_md5};
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+        if (fetch_quotes(*texts[i], exchange->bearer))
+            *texts[i] = "";
+}
+
 static size_t on_header(char *line, size_t one, size_t size, void *arg)
 {
     struct fetch_exchange *exchange = arg;
@@ -142,11 +169,12 @@ static size_t on_header(char *line, size_t one, size_t size, void *arg)
 
     exchange->progress_ms = fetch_now_ms();
     switch (head_parser_line(&exchange->parser, line, size)) {
-    case HEAD_TOO_BIG: exchange->refused = "the headers are too long"; return 0;
+    case HEAD_TOO_BIG: exchange->refused = HEAD_TOO_LONG; return 0;
     case HEAD_COMPLETE:
         if (exchange->head_done) /* a trailer's end */
             return size;
         head_parser_head(&exchange->parser, &head);
+        hide_secrets(exchange, &head);
         if (head.retry_after_s < 0 && exchange->parser.retry_after[0]) {
             time_t date = curl_getdate(exchange->parser.retry_after, NULL);
             time_t now = time(NULL);
@@ -222,19 +250,27 @@ static int add_header(struct fetch_exchange *exchange, const char *name, const c
     return 0;
 }
 
+/* It is kept nowhere but in the header, which is the first. */
+static int add_bearer(struct fetch_exchange *exchange, const char *token)
+{
+    scoped_free char *bearer = NULL;
+    int r;
+
+    if (asprintf(&bearer, "Bearer %s", token) < 0) {
+        bearer = NULL;
+        return -ENOMEM;
+    }
+    r = add_header(exchange, "Authorization", bearer);
+    if (r == 0)
+        exchange->bearer = exchange->headers->data + strlen("Authorization: Bearer ");
+    return r;
+}
+
 static int add_headers(struct fetch_exchange *exchange, const struct fetch_request *request)
 {
     char range[64];
-    scoped_free char *bearer = NULL;
-    int r = 0;
+    int r = request->bearer ? add_bearer(exchange, request->bearer) : 0;
 
-    if (request->bearer) {
-        if (asprintf(&bearer, "Bearer %s", request->bearer) < 0) {
-            bearer = NULL;
-            return -ENOMEM;
-        }
-        r = add_header(exchange, "Authorization", bearer);
-    }
     if (r == 0 && (request->offset > 0 || request->length > 0)) {
         int size = snprintf(range, sizeof(range), "bytes=%" PRIu64 "-", request->offset);
 

@@ -161,6 +161,7 @@ static void begin_block(struct head_parser *parser, struct text line)
 
     head_parser_reset(parser);
     parser->bytes = bytes;
+    parser->framed = !text_take(&line, "HTTP/1") && !text_take(&line, "HTTP/0");
     if (!space)
         return;
     line.size -= (size_t)(space - line.start);
@@ -207,6 +208,7 @@ void head_parser_head(const struct head_parser *parser, struct fetch_head *ret_h
     *ret_head = (struct fetch_head){
         .status = parser->status,
         .length = parser->chunked || parser->encoded ? -1 : parser->length,
+        .endless = !parser->framed && !parser->chunked && parser->length < 0,
         .range_start = parser->status == 206 ? parser->range_start : -1,
         .range_total = parser->range_total,
         .etag = parser->etag,

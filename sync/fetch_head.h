@@ -17,6 +17,7 @@ struct head_parser {
     size_t bytes; /* of all blocks */
     int status;
     bool chunked;
+    bool framed;     /* by the protocol itself: HTTP/2 and later */
     bool encoded;    /* by gzip */
     bool unreadable; /* encoded by something else, or twice */
     int64_t length;

@@ -26,6 +26,7 @@ struct fetch_exchange {
     struct fetch_request request; /* its strings belong to whoever started it: not used later */
     CURL *easy;                   /* http, https */
     struct curl_slist *headers;
+    const char *bearer; /* in them; NULL: none */
     char error[CURL_ERROR_SIZE];
     struct fetch_file *file; /* file */
     int file_error;

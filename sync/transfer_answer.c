@@ -27,13 +27,19 @@ __attribute__((format(printf, 4, 5))) static void say(struct answer_verdict *ver
     va_end(arguments);
 }
 
-/* Queries may carry signatures: they stay out of messages. */
+/* Queries may carry signatures, and what stands before an @ a password: neither gets into messages. */
 static void refuse_redirect(const struct fetch_head *head, struct answer_verdict *verdict)
 {
-    int size = (int)strcspn(head->location, "?#");
+    const char *to = head->location;
+    int size = (int)strcspn(to, "?#");
+    const char *at = memchr(to, '@', (size_t)size);
 
-    say(verdict, ATTEMPT_REFUSED, -EPROTO, "moved to %.*s, not followed (%d)",
-        size > 110 ? 110 : size, head->location, head->status);
+    if (size == 0 || at)
+        say(verdict, ATTEMPT_REFUSED, -EPROTO, "the server answered %d%s", head->status,
+            at ? ", moved to an address with a user name, not followed" : "");
+    else
+        say(verdict, ATTEMPT_REFUSED, -EPROTO, "moved to %.*s, not followed (%d)",
+            size > 110 ? 110 : size, to, head->status);
 }
 
 /* "1.20.3" as its first three numbers, the more significant the larger; 0 for what is none. */
@@ -144,6 +150,8 @@ void answer_judge(const struct answer_rules *rules, const struct fetch_head *hea
             rules->form == FORM_BUNDLE                      ? "text/markdown"
             : rules->document || rules->form == FORM_DIGEST ? "JSON"
                                                             : "data");
+    else if (head->endless && rules->form == FORM_BUNDLE && !rules->document)
+        say(ret_verdict, ATTEMPT_REFUSED, -EPROTO, "the server does not say where the bundle ends");
     else if (head->status == 206)
         judge_range(rules, head, ret_verdict);
     else if (!is_other(rules, head, ret_verdict))
@@ -153,7 +161,7 @@ void answer_judge(const struct answer_rules *rules, const struct fetch_head *hea
 
 /* --- refusals --- */
 
-void answer_detail(const char *body, size_t size, char ret_text[static ANSWER_DETAIL_SIZE])
+void answer_detail(const struct answer_refusal *refusal, char ret_text[static ANSWER_DETAIL_SIZE])
 {
     static const struct json_limits limits = {.bytes = 64 << 10, .depth = 32};
     scoped(json_freep) struct json *root = NULL;
@@ -161,7 +169,8 @@ void answer_detail(const char *body, size_t size, char ret_text[static ANSWER_DE
     struct json_error error;
 
     ret_text[0] = '\0';
-    if (size == 0 || json_parse(body, size, &limits, &root, &error) < 0)
+    if (refusal->body_size == 0 ||
+        json_parse(refusal->body, refusal->body_size, &limits, &root, &error) < 0)
         return;
 
     const struct json *detail = json_get(root, "detail");
@@ -169,7 +178,7 @@ void answer_detail(const char *body, size_t size, char ret_text[static ANSWER_DE
 
     words = words ? words : json_string(json_get(detail, "hint"));
     words = words ? words : json_string(json_get(detail, "code"));
-    if (!words)
+    if (!words || fetch_quotes(words, refusal->token))
         return;
     name_printable(words, printable);
     snprintf(ret_text, ANSWER_DETAIL_SIZE, "%.*s", ANSWER_DETAIL_SIZE - 1, printable);
@@ -180,7 +189,7 @@ static void refuse(const struct answer_refusal *refusal, const char *what, char 
 {
     char detail[ANSWER_DETAIL_SIZE];
 
-    answer_detail(refusal->body, refusal->body_size, detail);
+    answer_detail(refusal, detail);
     snprintf(ret_message, size, "%s (%d)%s%s", what, refusal->status, detail[0] ? ": " : "",
              detail);
 }
@@ -192,7 +201,7 @@ int answer_status_error(const struct answer_refusal *refusal, char *ret_message,
     switch (status) {
     case 401:
         refuse(refusal,
-               refusal->with_token ? "the server refused the token" : "the server wants a token",
+               refusal->token ? "the server refused the token" : "the server wants a token",
                ret_message, size);
         return -EACCES;
     case 403: refuse(refusal, "the server refused access", ret_message, size); return -EACCES;

@@ -42,18 +42,18 @@ struct answer_verdict {
 void answer_judge(const struct answer_rules *rules, const struct fetch_head *head,
                   struct answer_verdict *ret_verdict);
 
-/* The server's own words for a refusal, made printable: {"detail": "words"}, or {"detail": {"code":
- * ..., "hint": "words"}} (contract 1.8, 2). "" if it gives none. */
-#define ANSWER_DETAIL_SIZE 101
-void answer_detail(const char *body, size_t size, char ret_text[static ANSWER_DETAIL_SIZE]);
-
-/* What a status that is no success means when we give up: an errno and a phrase, with the server's
- * own reason (the "detail" of its JSON, contract 1.8, made printable) where it refuses us. */
 struct answer_refusal {
     int status;
-    bool with_token;
-    const char *body; /* its beginning, NUL-terminated */
+    const char *token; /* that was sent, NULL for none: it is in no message */
+    const char *body;  /* its beginning, NUL-terminated */
     size_t body_size;
 };
 
+/* The server's own words for a refusal, made printable: {"detail": "words"}, or {"detail": {"code":
+ * ..., "hint": "words"}} (contract 1.8, 2). "" if it gives none, or such as quote the token. */
+#define ANSWER_DETAIL_SIZE 101
+void answer_detail(const struct answer_refusal *refusal, char ret_text[static ANSWER_DETAIL_SIZE]);
+
+/* What a status that is no success means when we give up: an errno and a phrase, with the server's
+ * own reason (the "detail" of its JSON, contract 1.8, made printable) where it refuses us. */
 int answer_status_error(const struct answer_refusal *refusal, char *ret_message, size_t size);

@@ -85,8 +85,8 @@ int sink_looks_right(const struct sink *sink)
     uint8_t head[4], tail[4];
 
     switch (sink->form) {
-    case FORM_BUNDLE:
-    case FORM_DIGEST: return sink->utf8_left == 0 ? 0 : -EPROTO;
+    case FORM_BUNDLE: /* has a title, whatever else is not in it */
+    case FORM_DIGEST: return sink->utf8_left == 0 && sink->begun ? 0 : -EPROTO;
     case FORM_DATABASE: return sink->mark_seen == MARK_SIZE ? 0 : -EBADMSG;
     case FORM_PARQUET:
     default:

@@ -59,7 +59,7 @@ static void note_end(struct strand *strand, const struct fetch_result *result)
         return;
     if (strand->status >= 400) {
         const struct answer_refusal refusal = {.status = strand->status,
-                                               .with_token = transfers->token != NULL,
+                                               .token = strand->ours ? transfers->token : NULL,
                                                .body = strand->excuse,
                                                .body_size = strand->excuse_size};
 

@@ -432,8 +432,10 @@ static void header_bombs(void **state)
     size_t size = 200000;
     scoped_free char *many = malloc(size);
     scoped_free char *flood = malloc(size);
+    scoped_free char *line = calloc(1, (2 << 20) + 1);
     scoped_record struct record one = {.size = 0};
     scoped_record struct record two = {.size = 0};
+    scoped_record struct record three = {.size = 0};
     char *at = many;
 
     while (at < many + 80000)
@@ -449,6 +451,25 @@ static void header_bombs(void **state)
     answer(f, "/flood", &(struct http_answer){.raw = flood});
     get(f, "/flood", (struct fetch_request){.offset = 0}, &two);
     assert_int_equal(two.result.end, FETCH_REFUSED);
+
+    memset(line, 'x', 2 << 20);
+    memcpy(line, "HTTP/1.1 200 OK\r\nX: ", 20);
+    answer(f, "/line", &(struct http_answer){.raw = line});
+    get(f, "/line", (struct fetch_request){.offset = 0}, &three);
+    assert_int_equal(three.result.end, FETCH_REFUSED);
+    assert_string_equal(three.result.message, "the headers are too long");
+}
+
+static void what_belongs_to_no_answer(void **state)
+{
+    struct fixture *f = *state;
+    scoped_record struct record switched = {.size = 0};
+
+    answer(f, "/",
+           &(struct http_answer){.raw = "HTTP/1.1 101 Switching Protocols\r\n"
+                                        "Upgrade: x\r\n\r\nhello"});
+    get(f, "/", (struct fetch_request){.offset = 0}, &switched);
+    assert_int_equal(switched.result.end, FETCH_REFUSED);
 }
 
 static void *wake_after_a_moment(void *fetch)
@@ -797,6 +818,7 @@ int main(void)
         test(broken_connections),
         test(encoded_bodies),
         test(header_bombs),
+        test(what_belongs_to_no_answer),
         test(wake_ends_a_run),
         test(what_can_not_be_asked),
         test(local_files),
