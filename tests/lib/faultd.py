@@ -6,6 +6,7 @@
         server.always("/api/sync/manifest", Fault(html=True))
         server.forget()                               no more faults
         server.count("/api/data/*"), server.sent("/api/data/*"), server.requests
+    server.hits("/api/data/*")                    of those, the ones that met a fault
         server.clear()                                no more memories
         server.bandwidth = 1_000_000                  bytes a second, all connections together
 
@@ -13,12 +14,19 @@ A pattern is a path with or without its query, as sent or decoded, and may hold 
 matches a slash. The faults of a script come one a request, then the server behaves. A fault changes
 the honest answer, so that Fault(flip=10) still answers a Range, and several can be combined.
 
+Below HTTP, for whole connections: server.tls, a context of certificates.py, and server.greet, what
+happens to each connection before it is spoken on (silence, hang_up, slam, babble). Both may change at
+any time; server.connected counts connections, whatever became of them.
+
 Everything is on 127.0.0.1 and ends, stalled answers included, when the server is closed.
 """
 
 import dataclasses
 import fnmatch
 import gzip
+import itertools
+import json
+import secrets
 import socket
 import struct
 import threading
@@ -42,10 +50,19 @@ class Fault:
     flip: int = None  # offset in the whole file of one damaged byte
     length: int = 0  # added to Content-Length; the connection then closes after the body
     delay: float = 0  # seconds before the answer
-    cut: int = None  # bytes of body, then the connection closes
+    cut: float = None  # bytes of body (negative: before its end, 0.5: half), then it closes
     reset: bool = False  # the connection is reset: after cut bytes, or before any answer
-    stall: int = None  # bytes of body, then nothing more until the server ends
+    stall: float = None  # as cut: then nothing more until the server ends
     drip: int = 0  # bytes a second
+    code: int = 0  # the honest answer under another status
+    raw: bytes = None  # these bytes instead of an answer, then the connection closes
+    interim: int = 0  # so many 1xx answers first
+    trickle: float = 0  # a header line each so many seconds, without end
+    endless: bool = False  # the body goes on and on, of a length that is not said
+    chunked: bool = False  # in chunks; where it is cut, the last one is missing
+    whole: bool = False  # ranges are not known
+    new_tag: bool = False  # another ETag each time
+    echo: str = None  # a header (or "detail", of a 401) that repeats the token which came
 
 
 @dataclasses.dataclass
@@ -59,6 +76,7 @@ class Request:
     sent: int = 0  # bytes of body
     endpoint: str = ""  # what the site says it was for
     effects: list = dataclasses.field(default_factory=list)  # what it says that left behind
+    faulty: bool = False  # it met a fault
 
     @property
     def path(self):
@@ -79,11 +97,19 @@ class Request:
         return any(fnmatch.fnmatchcase(text, literal) for text in texts)
 
 
+def position(stop, size):
+    return int(stop * size) if isinstance(stop, float) else stop if stop >= 0 else size + stop
+
+
 def apply_fault(fault, answer):
     """What can be changed before ranges are cut out of it."""
     if fault.status:
         answer.status, answer.ranges = fault.status, False
         answer.body, answer.type = f"status {fault.status}\n".encode(), "text/plain"
+    if fault.whole:
+        answer.ranges = False
+    if fault.new_tag:
+        answer.headers["ETag"] = f'"{secrets.token_hex(8)}"'
     if fault.html:
         answer.status, answer.type, answer.ranges = 200, "text/html; charset=utf-8", False
         answer.body = b"<!doctype html><title>Sign in</title>\n"
@@ -102,12 +128,69 @@ def apply_fault(fault, answer):
         answer.headers["Content-Encoding"] = "gzip"
 
 
+def echo_token(fault, request, answer):
+    """What careless servers do with a token that they do not like."""
+    token = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if fault.echo == "detail":
+        answer.status, answer.type, answer.ranges = 401, "application/json", False
+        answer.body = json.dumps({"detail": f"bad token {token}, sorry"}).encode()
+    elif fault.echo == "Location":
+        answer.headers["Location"] = f"http://other.invalid/login/{token}?next=1"
+    elif fault.echo:
+        answer.headers[fault.echo] = {"ETag": f'"{token}"',
+                                      "X-Agnes-Min-Version": f"99.{token}"}.get(fault.echo, token)
+        if fault.echo == "Content-Type":
+            answer.type = None
+
+
+# --- connections ---
+
+def silence(server, connection):
+    server.stopping.wait(60)
+
+
+def hang_up(server, connection):
+    connection.recv(1)
+
+
+def slam(server, connection):
+    connection.recv(1)
+    server.resets.add(connection)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def babble(server, connection):
+    connection.sendall(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+    connection.recv(65536)
+
+
+class Greeted(Exception):
+    """Nothing more is to be said on that connection."""
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
 
     def log_message(self, *args):
         pass
+
+    def setup(self):
+        owner = self.server.owner
+        if owner.greet:
+            owner.greet(owner, self.request)
+            raise Greeted
+        if owner.tls:
+            self.request.settimeout(self.timeout)
+            self.request = owner.tls.wrap_socket(self.request, server_side=True)
+            owner.connections.add(self.request)
+        super().setup()
+
+    def finish(self):
+        super().finish()
+        if self.server.owner.tls:
+            self.server.owner.connections.discard(self.request)
+            self.request.close()
 
     def do_GET(self):
         owner = self.server.owner
@@ -119,6 +202,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.close()
         if fault.reset and fault.cut is None:
             return self.close(reset=True)
+        if fault.raw is not None:
+            self.wfile.write(fault.raw)
+            return self.close()
         answer = owner.site.answer(request)
         apply_fault(fault, answer)
         if answer.ranges and self.command in ("GET", "HEAD"):
@@ -126,8 +212,13 @@ class Handler(BaseHTTPRequestHandler):
             conditions(request, answer)
         if answer.finish:
             answer.finish(request, answer)
+        if fault.echo:
+            echo_token(fault, request, answer)
+        answer.status = fault.code or answer.status
         request.status = answer.status
         try:
+            for _ in range(fault.interim):
+                self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
             self.send_head(answer, fault)
             if self.command != "HEAD":
                 self.send_body(request, answer.body, fault)
@@ -140,7 +231,9 @@ class Handler(BaseHTTPRequestHandler):
         fields = {"Server": "faultd", "Date": self.date_time_string()}
         if answer.type:
             fields["Content-Type"] = answer.type
-        if answer.status not in (204, 304):
+        if fault.chunked:
+            fields["Transfer-Encoding"] = "chunked"
+        elif answer.status not in (204, 304) and not fault.endless:
             fields["Content-Length"] = len(answer.body) + fault.length
         fields |= answer.headers
         for name, value in fault.headers.items():
@@ -150,10 +243,17 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response_only(answer.status)
         for name, value in fields.items():
             self.send_header(name, str(value))
+        if fault.trickle:
+            self.flush_headers()
+            for number in itertools.count():
+                self.wfile.write(b"X-Slow: %d\r\n" % number)
+                if self.server.owner.stopping.wait(fault.trickle):
+                    break
         self.end_headers()
 
     def send_body(self, request, body, fault):
-        stops = [stop for stop in (fault.cut, fault.stall) if stop is not None]
+        stops = [position(stop, len(body)) for stop in (fault.cut, fault.stall)
+                 if stop is not None]
         end = min([len(body)] + stops)
         # A fast line in small pieces would be as slow as Python takes turns between its threads.
         size = max(CHUNK, self.server.owner.bandwidth // 1000)
@@ -164,11 +264,16 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.owner.stopping.wait(len(chunk) / fault.drip)
             self.server.owner.pace(len(chunk))
             request.sent += len(chunk)  # before: whoever reads it may look at the count at once
-            self.wfile.write(chunk)
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if fault.chunked else chunk)
             self.wfile.flush()
+        if fault.chunked and not stops:
+            self.wfile.write(b"0\r\n\r\n")
+        while fault.endless and not self.server.owner.stopping.is_set():
+            self.wfile.write(bytes(CHUNK))
+            request.sent += CHUNK
         if fault.stall is not None:
             self.server.owner.stopping.wait(60)
-        if stops or fault.length or "Content-Length" in fault.headers:
+        if stops or fault.length or fault.endless or "Content-Length" in fault.headers:
             self.close(fault.reset)
 
     def close(self, reset=False):
@@ -193,6 +298,7 @@ class Listener(ThreadingHTTPServer):
 
     def process_request(self, request, client_address):
         self.owner.connections.add(request)
+        self.owner.connected += 1
         super().process_request(request, client_address)
 
     def handle_error(self, request, client_address):
@@ -200,10 +306,13 @@ class Listener(ThreadingHTTPServer):
 
 
 class Server:
-    def __init__(self, site, entry=""):
+    def __init__(self, site, entry="", tls=None):
         self.site = site
         self.requests = []
         self.bandwidth = 0
+        self.tls = tls
+        self.greet = None
+        self.connected = 0
         self.stopping = threading.Event()
         self.connections = set()
         self.resets = set()
@@ -212,7 +321,7 @@ class Server:
         self._free_at = 0.0
         self._listener = Listener(("127.0.0.1", 0), Handler)
         self._listener.owner = self
-        self.origin = f"http://127.0.0.1:{self._listener.server_port}"
+        self.origin = f"http{'s' if tls else ''}://127.0.0.1:{self._listener.server_port}"
         self.url = self.origin + entry
         self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.02,))
         self._thread.start()
@@ -230,12 +339,16 @@ class Server:
         self.stopping.set()
         self._listener.shutdown()
         self._listener.server_close()
+        self.break_connections()
+        self._thread.join(5)
+
+    def break_connections(self):
+        """Those that are open now."""
         for connection in list(self.connections):
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
-        self._thread.join(5)
 
     def script(self, pattern, *faults):
         with self._lock:
@@ -258,10 +371,9 @@ class Server:
             self.requests.append(request)
             for pattern, faults in self._scripts:
                 if request.matches(pattern):
-                    if isinstance(faults, Fault):
-                        return faults
-                    if faults:
-                        return faults.pop(0)
+                    if isinstance(faults, Fault) or faults:
+                        request.faulty = True
+                        return faults if isinstance(faults, Fault) else faults.pop(0)
         return Fault()
 
     def matching(self, pattern="*"):
@@ -270,6 +382,9 @@ class Server:
 
     def count(self, pattern="*"):
         return len(self.matching(pattern))
+
+    def hits(self, pattern="*"):
+        return sum(request.faulty for request in self.matching(pattern))
 
     def sent(self, pattern="*"):
         return sum(request.sent for request in self.matching(pattern))
