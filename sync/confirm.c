@@ -10,7 +10,7 @@
 
 #include "cache/scoped.h"
 
-enum { PATIENCE_MS = 5000, FAREWELL_MS = 2000, ANSWER_MAX = 64 << 10 };
+enum { PATIENCE_MS = 5000, FAREWELL_MS = 1000, ANSWER_MAX = 64 << 10 };
 
 struct confirm {
     struct caller *caller; /* the thread's */

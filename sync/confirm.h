@@ -20,7 +20,7 @@ int confirm_new(const struct caller_conf *conf, struct confirm **ret_confirm);
 /* Only of a refresh that changed something, and not in a dry run. NULL is allowed. */
 void confirm_post(struct confirm *confirm, const struct report *report);
 
-/* What waits or is being sent has two seconds more. NULL is allowed. */
+/* What waits or is being sent has one second more. NULL is allowed. */
 void confirm_free(struct confirm *confirm);
 
 /* The document, malloc'd: {"duration_ms", "errors", "direct_tables": {"added", "updated",
