@@ -20,6 +20,7 @@
 #include <systemd/sd-daemon.h>
 #endif
 
+#include "fs/cli/discovery.h"
 #include "fs/cli/messages.h"
 
 enum { REPORT_FD = 3 };
@@ -63,6 +64,7 @@ bool daemon_fork(struct daemon **ret_daemon, int *ret_exit_code)
     if (child > 0) {
         free(daemon);
         close(fds[1]);
+        token_leave_environment();
         *ret_exit_code = wait_for_report(fds[0], child);
         return true;
     }

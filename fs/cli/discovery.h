@@ -11,8 +11,9 @@
  * never gets one.
  *
  * A token is read from its file each time it is asked for, so that a new login counts at once. It
- * never appears in a message. Its file must be a regular file of ours; bits for group or others get
- * one warning. */
+ * never appears in a message, AGNES_TOKEN is taken out of the environment, and a process that has had
+ * one leaves no core. Its file must be a regular file of ours; bits for group or others get one
+ * warning. */
 #pragma once
 
 #include "fs/cli/messages.h"
@@ -36,6 +37,10 @@ struct token;
 int token_new(const struct options *options, const struct source *source, struct token **ret_token,
               struct complaint *ret_complaint);
 void token_free(struct token *token);
+
+/* Takes AGNES_TOKEN out of our environment, which can be read in /proc and is handed on to children:
+ * for a process that has no use for it. token_new does so too. Before there are other threads. */
+void token_leave_environment(void);
 
 /* The engine's callback: the token now, malloc'd; NULL for none. arg is a struct token. From any
  * thread. */

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -127,19 +128,43 @@ static int read_file(struct token *token, char **ret_token, const char **ret_why
     return r;
 }
 
+void token_leave_environment(void)
+{
+    char *value = getenv("AGNES_TOKEN");
+
+    if (value)
+        explicit_bzero(value, strlen(value));
+    unsetenv("AGNES_TOKEN");
+}
+
+static int take_environment(char **ret_token)
+{
+    const char *value = getenv("AGNES_TOKEN");
+
+    if (value && *value && !(*ret_token = strdup(value)))
+        return -ENOMEM;
+    token_leave_environment();
+    return 0;
+}
+
+static void wipe(char *const *text)
+{
+    if (*text)
+        explicit_bzero(*text, strlen(*text));
+    free(*text);
+}
+
 /* The agnes CLI's order: token.json, if it is there, is the only one who is asked, unless this is a
  * session that brings its own token. */
-static int find_agnes(struct token *token)
+static int find_agnes(struct token *token, const char *environment)
 {
-    const char *environment = getenv("AGNES_TOKEN");
     const char *session = getenv("AGNES_SESSION_ID");
-    bool given = environment && *environment;
     int r = agnes_config_path("token.json", &token->path);
 
     if (r < 0 && r != -ENOENT)
         return r;
     token->json_only = token->may_be_gone = true;
-    if (given && ((session && *session) || !token->path || access(token->path, F_OK) < 0)) {
+    if (environment && ((session && *session) || !token->path || access(token->path, F_OK) < 0)) {
         free(token->path);
         token->path = NULL;
         token->fixed = strdup(environment);
@@ -152,15 +177,16 @@ void token_free(struct token *token)
 {
     if (!token)
         return;
-    if (token->fixed)
-        explicit_bzero(token->fixed, strlen(token->fixed));
-    free(token->fixed);
+    wipe(&token->fixed);
     free(token->path);
     free(token);
 }
 
+/* Whoever holds a secret leaves no core behind, and lets nobody look into it but root. */
 static void note(struct token *token, const char *text)
 {
+    if (text)
+        prctl(PR_SET_DUMPABLE, 0);
     token->held = text != NULL;
     token->ends = text ? token_expiry(text) : 0;
 }
@@ -208,17 +234,20 @@ static int check(struct token *token, struct complaint *ret_complaint)
 int token_new(const struct options *options, const struct source *source, struct token **ret_token,
               struct complaint *ret_complaint)
 {
+    scoped(wipe) char *environment = NULL;
     struct token *token = calloc(1, sizeof(*token));
     const char *path = options_text(options, OPTION_TOKEN_FILE);
     int r = 0;
 
-    if (!token)
+    if (!token || take_environment(&environment) < 0) {
+        free(token);
         return complain(ret_complaint, EXIT_FAILED, "token", "out of memory");
+    }
     if (source_kind(source) == SOURCE_SERVER) {
         if (path)
             r = (token->path = strdup(path)) ? 0 : -ENOMEM;
         else
-            r = find_agnes(token);
+            r = find_agnes(token, environment);
         if (r < 0)
             r = complain(ret_complaint, EXIT_FAILED, "token", "%s", strerror(-r));
         else

@@ -2,6 +2,8 @@
 /* test_discovery.c - the agnes CLI's order for source and token, surprises included. */
 #include "tests/unit/cli/fixture.h"
 
+#include <sys/prctl.h>
+
 #include "fs/cli/discovery.h"
 
 static void expect_source(const char *argument, struct options *options, const char *text,
@@ -111,16 +113,33 @@ static void test_token_order(void **state)
     put(*state, ".config/agnes/token.json", "{\"access_token\":\"from-json\",\"email\":\"e\"}");
     expect_token("from-json", server, NULL);
     setenv("AGNES_SESSION_ID", "s", 1);
+    setenv("AGNES_TOKEN", "from-env", 1);
     expect_token("from-env", server, NULL);
     unsetenv("AGNES_SESSION_ID");
     put(*state, ".config/agnes/token.json", "{\"email\":\"e\"}");
     expect_token(NULL, server, NULL);
 }
 
+static void test_the_environment_does_not_keep_it(void **state)
+{
+    const char *value;
+
+    setenv("AGNES_TOKEN", "from-env", 1);
+    value = getenv("AGNES_TOKEN");
+    expect_token("from-env", "https://a.example", NULL);
+    assert_null(getenv("AGNES_TOKEN"));
+    assert_string_equal(value, "");
+    assert_int_equal(prctl(PR_GET_DUMPABLE), 0);
+    setenv("AGNES_TOKEN", "for-nobody", 1);
+    expect_token(NULL, "/srv/stack", NULL);
+    assert_null(getenv("AGNES_TOKEN"));
+}
+
 static void test_static_source_gets_none(void **state)
 {
     setenv("AGNES_TOKEN", "secret", 1);
     expect_token(NULL, "/srv/stack", NULL);
+    setenv("AGNES_TOKEN", "secret", 1);
     expect_token(NULL, "https://a.example/manifest.json", NULL);
 }
 
@@ -207,6 +226,7 @@ int main(void)
         home_test(test_server_must_stand_at_the_top),
         home_test(test_no_source),
         home_test(test_token_order),
+        home_test(test_the_environment_does_not_keep_it),
         home_test(test_static_source_gets_none),
         home_test(test_token_file),
         home_test(test_token_file_refused),
