@@ -8,6 +8,8 @@
  *      Not by an epoch, which tells of all names in one message of 4 us: whoever walks a path next
  *      then waits until the kernel has dropped all that it knew below, half a second for 50,000.
  *      A folder that stays is never invalidated by its own name: getcwd inside it would fail.
+ *      Of a folder that goes, also each name below it: those of files that are open stay in it, for
+ *      whoever is still in there, and come back with it when there is one of that path again.
  *   2. Each folder whose entries changed: attributes only. Its new mtime drops the cached listing.
  *   3. Each blob whose reference count changed: attributes only, else the names that it keeps, and
  *      open files, show the old st_nlink. Never with an offset: that would wait for pages that a
@@ -39,14 +41,36 @@ static bool parent_path(const struct name_change *change, const struct tree *bef
     return tree_path(tree, tree_node(tree, node->parent), path, TREE_PATH_MAX) == 0;
 }
 
+/* Whose nodeid the kernel does not know, nothing below it does it know either. */
+static void forget_below(struct mount *mount, const struct tree *tree, const struct tree_node *dir)
+{
+    char path[TREE_PATH_MAX];
+    const uint64_t nodeid = tree_path(tree, dir, path, sizeof(path)) == 0
+                                ? inode_dir_nodeid(mount->table, path)
+                                : 0;
+
+    for (uint32_t i = 0; nodeid && i < dir->dir.count; i++) {
+        const struct tree_node *node = tree_node(tree, dir->dir.first + i);
+
+        fuse_lowlevel_notify_inval_entry(mount->session, nodeid, node->name, strlen(node->name));
+        if (node->type == TREE_DIR)
+            forget_below(mount, tree, node);
+    }
+}
+
 void invalidate_names(struct mount *mount, const struct tree_diff *diff, const struct tree *before,
                       const struct tree *after)
 {
     char parent[TREE_PATH_MAX];
 
-    for (size_t i = 0; i < diff->name_count; i++)
-        if (parent_path(&diff->names[i], before, after, parent))
-            forget_name(mount, &diff->names[i], parent);
+    for (size_t i = 0; i < diff->name_count; i++) {
+        const struct name_change *change = &diff->names[i];
+
+        if (parent_path(change, before, after, parent))
+            forget_name(mount, change, parent);
+        if (change->before && change->before->type == TREE_DIR)
+            forget_below(mount, before, change->before);
+    }
 }
 
 static bool same_folder(const struct name_change *a, const struct name_change *b)

@@ -2,13 +2,11 @@
 
 import errno
 import hashlib
-import json
 import mmap
 import multiprocessing
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +14,7 @@ import time
 import pytest
 
 from tests.lib.agnesfs import wait_for
+from tests.lib.control import Control
 from tests.lib.stack import raw
 
 BLOCK = 4096
@@ -39,30 +38,6 @@ def generation_of(name, found, blocks=4):
         wrong = {found[at:at + 30] for at in range(0, len(found), BLOCK)}
         raise AssertionError(f"{name}: {len(found)} bytes of {generation} and others: {wrong}")
     return generation
-
-
-class Control:
-    """A mount's control socket: what `agnesfs refresh` asks, without starting a process."""
-
-    def __init__(self, mount):
-        self.folder = mount.agnes.runtime / "agnesfs"
-        names = [path.name for path in self.folder.glob("*.sock")]
-        assert len(names) == 1, names
-        self.name = names[0]
-
-    def refresh(self):
-        folder = os.open(self.folder, os.O_PATH)  # a socket's address has no room for long paths
-        try:
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(30)
-                connection.connect(f"/proc/self/fd/{folder}/{self.name}")
-                connection.sendall(b'{"verb":"refresh"}\n')
-                with connection.makefile("rb") as answer:
-                    document = json.loads(answer.read())
-        finally:
-            os.close(folder)
-        assert document["exit"] == 0, document
-        return document["report"]
 
 
 @pytest.fixture
@@ -304,6 +279,22 @@ def test_a_process_inside_a_withdrawn_folder_finds_it_empty(mount, stack, switch
     switch()
     assert ask(f"os.chdir({str(mount / 'data/archive')!r})") is None
     assert "old.parquet" in ask("os.listdir('.')")
+
+
+def test_a_folder_that_comes_back_does_not_bring_what_was_open_in_it(mount, stack, switch,
+                                                                     start_inside):
+    ask = start_inside("data/archive")
+    with open(mount / "data/archive/old.parquet", "rb") as old:
+        assert old.read(4) == b"PAR1"
+        del stack.packages["archive"]
+        switch()
+        assert ask("os.stat('old.parquet')") in (errno.ENOENT, errno.ESTALE)
+        stack.add_package("archive", stack.rows["orders"])
+        switch()
+        assert not (mount / "data/archive/old.parquet").exists()
+        assert (mount / "data/archive/orders.parquet").stat().st_nlink == 3
+        assert os.fstat(old.fileno()).st_nlink == 0
+        assert old.read() == stack.files["tables/old.parquet"][4:]
 
 
 @pytest.mark.parametrize("begun", [True, False], ids=["read from", "only opened"])
