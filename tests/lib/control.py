@@ -8,7 +8,8 @@ import socket
 class Control:
     def __init__(self, mount):
         self.folder = mount.agnes.runtime / "agnesfs"
-        names = [path.name for path in self.folder.glob("*.sock")]
+        names = [path.with_suffix(".sock").name for path in self.folder.glob("*.lock")
+                 if path.read_text().splitlines()[1:] == [str(mount.path)]]
         assert len(names) == 1, names
         self.name = names[0]
 
