@@ -366,7 +366,5 @@ void *engine_main(void *arg)
         engine_prefetch_more(engine);
         flush_now_and_then(engine);
     }
-    if (engine->leaving_count > 0)
-        engine_sweep(engine, SWEEP_AT_END);
     return NULL;
 }

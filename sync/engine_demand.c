@@ -160,10 +160,8 @@ static void on_blob(void *arg, const struct want_result *result)
     engine_note_blob(engine, &note->key, result);
     {
         scoped_lock(&engine->lock);
-        if (result->resident && result->requests > 0) {
-            engine->unflushed = true;
-            engine->stray |= !engine->tree || !tree_blob_find(engine->tree, &note->key);
-        }
+        engine->unflushed |= result->resident && result->requests > 0;
+        engine->stray |= !engine->tree || !tree_blob_find(engine->tree, &note->key);
         if (note->prefetch)
             prefetch_ended(engine, note->key.size);
         pthread_cond_broadcast(&engine->changed);

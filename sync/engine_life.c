@@ -171,7 +171,8 @@ int engine_start(struct engine *engine)
     return -r;
 }
 
-/* The order matters: first nobody waits, then no want runs, then the sync thread has ended. */
+/* The order matters: first nobody waits, then no want runs, then the sync thread has ended. Only now
+ * nothing can come any more, so that what is to go stays away. */
 void engine_free(struct engine *engine)
 {
     if (!engine)
@@ -185,6 +186,8 @@ void engine_free(struct engine *engine)
         transfers_stop(engine->transfers);
     if (engine->started)
         pthread_join(engine->thread, NULL);
+    if (!engine_follows(engine) && (engine->leaving_count > 0 || engine->stray))
+        engine_sweep(engine, SWEEP_AT_END);
     confirm_free(engine->confirm);
     transfers_free(engine->transfers);
     for (size_t i = 0; i < TICKETS_KEPT; i++)

@@ -82,7 +82,7 @@ struct engine {
     bool *pinned;               /* one flag a blob of tree; NULL: none is */
     bool staging;               /* blobs come that tree does not list yet */
     bool unflushed;             /* a blob came that no refresh waited for */
-    bool stray;                 /* one came that is no longer listed */
+    bool stray;    /* a want ended of what is no longer listed: some of it may be here */
     bool outdated; /* bytes or an address were not as the manifest says: read a newer */
 
     pthread_mutex_t pins_lock; /* never with the other one; held over the file's I/O */

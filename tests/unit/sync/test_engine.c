@@ -952,6 +952,45 @@ static void prefetch_fetches_without_being_asked(void **state)
     assert_true(soon(f, has_orders));
 }
 
+static bool has_some_bytes(struct fixture *f)
+{
+    struct store_usage usage;
+
+    return store_usage(f->store, &usage) == 0 && usage.partial_bytes > 0;
+}
+
+/* It is on its way when it is withdrawn, and the engine ends before it is here. */
+static void what_is_withdrawn_on_its_way_leaves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    scoped_free char *large = calloc(1, (3 << 20) + 1);
+    scoped_free char *a = table("a", "bytes of a");
+    scoped_free char *b = table("b", memset(large, 'b', 3 << 20));
+    scoped_free char *both = format("%s,%s", a, b);
+
+    close_engine(f);
+    f->prefetch = PREFETCH_ALL;
+    open_engine(f);
+    serve(f, "a", "bytes of a");
+    http_server_answer(f->server, "/api/data/t_b/download",
+                       &(struct http_answer){.body = large,
+                                             .size = 3 << 20,
+                                             .etag = "\"one\"",
+                                             .ranges = true,
+                                             .stall = true,
+                                             .cut_after = 2 << 20});
+    serve_sales(f, both);
+    assert_int_equal(refresh(f, 0), 0);
+    assert_true(soon(f, has_some_bytes));
+    serve_sales(f, a);
+    assert_int_equal(refresh(f, 0), 0);
+
+    engine_free(take_ptr(f->engine));
+    assert_true(holds(f, "bytes of a"));
+    assert_false(has_some_bytes(f));
+    store_close(take_ptr(f->store));
+}
+
 static void static_folder_with_parts(void **state)
 {
     struct fixture *f = *state;
@@ -1075,6 +1114,7 @@ int main(void)
         test(fill_errors_are_reported_and_forgotten_when_mended),
         test(demand_fetches_one_blob_by_id_or_name),
         test(prefetch_fetches_without_being_asked),
+        test(what_is_withdrawn_on_its_way_leaves_nothing),
         test(static_folder_with_parts),
         test(free_ends_a_refresh_that_hangs),
         test(several_askers_share_one_refresh),
