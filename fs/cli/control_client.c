@@ -24,10 +24,11 @@ enum { MAX_ANSWER = 64 << 20, LOCK_TEXT = PATH_MAX + 32 };
 void control_name(const char *mountpoint, enum control_file file,
                   char ret_name[static CONTROL_NAME_SIZE])
 {
+    static const char *const endings[] = {".lock", ".sock", ".life"};
     char hash[17];
 
     paths_hash(mountpoint, sizeof(hash) - 1, hash);
-    snprintf(ret_name, CONTROL_NAME_SIZE, "%s%s", hash, file == CONTROL_LOCK ? ".lock" : ".sock");
+    snprintf(ret_name, CONTROL_NAME_SIZE, "%s%s", hash, endings[file]);
 }
 
 int control_open_folder(const char *runtime, int *ret_fd)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* control_files.h - the lock and socket files of control.h, shared by both of its sides. */
+/* control_files.h - the files of a mount in the runtime folder: the lock and the socket of control.h,
+ * shared by both of its sides, and what death.h keeps beside them. */
 #pragma once
 
 #include <stddef.h>
@@ -9,6 +10,7 @@
 enum control_file {
     CONTROL_LOCK,
     CONTROL_SOCKET,
+    CONTROL_LIFE,
 };
 
 #define CONTROL_NAME_SIZE 32

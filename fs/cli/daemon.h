@@ -19,6 +19,6 @@ bool daemon_fork(struct daemon **ret_daemon, int *ret_exit_code);
 /* Once. NULL (no fork was made: --foreground): tells systemd, if it asked to be told. */
 void daemon_report(struct daemon *daemon, int exit_code);
 
-/* What every long-lived process wants: files private, SIGPIPE ignored, as many descriptors as
+/* What every long-lived process wants: files private, SIGPIPE and SIGXFSZ ignored, as many descriptors as
  * allowed. */
 void daemon_prepare(void);

@@ -45,14 +45,49 @@ void format_duration(uint64_t seconds, char ret_text[static FORMAT_SIZE])
         snprintf(ret_text, FORMAT_SIZE, "%u d %u h", (unsigned)days, (unsigned)(hours % 24));
 }
 
+/* Days since 1970 to a date: 400 years have 146097 days. Years begin in March here, so that a leap
+ * day is the last of its year. After Howard Hinnant, "chrono-compatible low-level date algorithms". */
+static void date_of(uint64_t days, unsigned *ret_year, unsigned *ret_month, unsigned *ret_day)
+{
+    const uint64_t shifted = days + 719468; /* since 1 March of the year 0 */
+    const uint64_t era_day = shifted % 146097;
+    const uint64_t year = (era_day - era_day / 1460 + era_day / 36524 - era_day / 146096) / 365;
+    const uint64_t year_day = era_day - (365 * year + year / 4 - year / 100);
+    const unsigned month = (unsigned)((5 * year_day + 2) / 153); /* 0: March */
+
+    *ret_day = (unsigned)(year_day - (153 * month + 2) / 5 + 1);
+    *ret_month = month < 10 ? month + 3 : month - 9;
+    *ret_year = (unsigned)(year + shifted / 146097 * 400) + (*ret_month <= 2);
+}
+
+static char *put_digits(char *at, unsigned value, unsigned width, char after)
+{
+    for (unsigned i = width; i > 0; i--, value /= 10)
+        at[i - 1] = (char)('0' + value % 10);
+    at[width] = after;
+    return at + width + 1;
+}
+
+/* By hand, since a signal handler may ask (log.h), and gmtime takes a lock. */
 void format_time(uint64_t unix_time, char ret_text[static FORMAT_SIZE])
 {
-    time_t time = (time_t)unix_time;
-    struct tm parts;
+    const unsigned second = (unsigned)(unix_time % 86400);
+    char *at = ret_text;
+    unsigned year;
+    unsigned month;
+    unsigned day;
 
-    if (!gmtime_r(&time, &parts) ||
-        strftime(ret_text, FORMAT_SIZE, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
-        ret_text[0] = '\0';
+    ret_text[0] = '\0';
+    if (unix_time / 86400 > 2932896) /* the last day of 9999 */
+        return;
+    date_of(unix_time / 86400, &year, &month, &day);
+    at = put_digits(at, year, 4, '-');
+    at = put_digits(at, month, 2, '-');
+    at = put_digits(at, day, 2, 'T');
+    at = put_digits(at, second / 3600, 2, ':');
+    at = put_digits(at, second / 60 % 60, 2, ':');
+    at = put_digits(at, second % 60, 2, 'Z');
+    *at = '\0';
 }
 
 void format_count(uint64_t count, const char *singular, const char *plural,

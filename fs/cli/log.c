@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +20,8 @@
 enum { ROTATE_AT = 10 << 20 };
 
 struct log {
-    pthread_mutex_t lock; /* over fd: it changes when the file is turned over */
-    int fd;
+    pthread_mutex_t lock; /* over changing fd, when the file is turned over */
+    atomic_int fd;
     char *path; /* NULL: stderr */
     enum log_level level;
 };
@@ -125,4 +126,22 @@ void log_write(struct log *log, enum log_level level, const char *format, ...)
     turn_over(log);
     if (write(log->fd, line, (size_t)length) < 0)
         return; /* a full disk must not end a mount, and there is nobody left to tell */
+}
+
+int log_fd(const struct log *log)
+{
+    return log->fd;
+}
+
+void log_last_words(const struct log *log, const char *text)
+{
+    char line[256];
+    char *at;
+
+    format_time((uint64_t)time(NULL), line);
+    at = stpcpy(line + strlen(line), " error ");
+    at = stpncpy(at, text, sizeof(line) - 2 - (size_t)(at - line));
+    *at++ = '\n';
+    if (write(log->fd, line, (size_t)(at - line)) < 0)
+        return; /* there is nobody left to tell */
 }

@@ -27,3 +27,9 @@ enum log_level log_level_parse(const char *word);
 /* NULL log: nothing happens. */
 void log_write(struct log *log, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* For signal handlers: takes no lock and no memory. Tokens and untrusted text are not for it. */
+void log_last_words(const struct log *log, const char *text);
+
+/* Where the lines go, for the same; it changes when the file is turned over. */
+int log_fd(const struct log *log);

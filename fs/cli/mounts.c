@@ -40,7 +40,16 @@ static void close_file(FILE *const *file)
         fclose(*file);
 }
 
-enum mounts_kind mounts_at(const char *path, char *ret_type, size_t size)
+/* FUSE tells it in the options of the file system, which are the line's last word. */
+static uid_t user_of(const char *line)
+{
+    const char *options = strrchr(line, ' ');
+    const char *user = options ? strstr(options, "user_id=") : NULL;
+
+    return user ? (uid_t)strtoul(user + strlen("user_id="), NULL, 10) : (uid_t)-1;
+}
+
+enum mounts_kind mounts_at(const char *path, struct mounts_entry *ret_entry)
 {
     scoped(close_file) FILE *file = fopen("/proc/self/mountinfo", "re");
     scoped_free char *line = NULL;
@@ -53,6 +62,7 @@ enum mounts_kind mounts_at(const char *path, char *ret_type, size_t size)
         if (!optional_end)
             continue;
 
+        const uid_t user = user_of(line);
         char *type = strsep(&(char *){optional_end + 3}, " ");
         char *point = field(line, 5);
 
@@ -62,7 +72,8 @@ enum mounts_kind mounts_at(const char *path, char *ret_type, size_t size)
         if (strcmp(point, path) != 0)
             continue;
         kind = strcmp(type, "fuse.agnesfs") == 0 ? MOUNTS_AGNESFS : MOUNTS_OTHER;
-        snprintf(ret_type, size, "%s", type);
+        snprintf(ret_entry->type, sizeof(ret_entry->type), "%s", type);
+        ret_entry->user = user;
     }
     return kind;
 }

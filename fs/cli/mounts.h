@@ -5,8 +5,7 @@
  * paths_absolute makes them. */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
+#include <sys/types.h>
 
 enum mounts_kind {
     MOUNTS_NOTHING, /* not a mount point */
@@ -14,5 +13,10 @@ enum mounts_kind {
     MOUNTS_OTHER,
 };
 
-/* What lies on top at that path. type receives the file system's type, cut to size. */
-enum mounts_kind mounts_at(const char *path, char *ret_type, size_t size);
+struct mounts_entry {
+    char type[64]; /* of the file system, cut to size */
+    uid_t user;    /* who mounted it; (uid_t)-1 if that is not said */
+};
+
+/* What lies on top at that path. ret_entry is written unless it is MOUNTS_NOTHING. */
+enum mounts_kind mounts_at(const char *path, struct mounts_entry *ret_entry);

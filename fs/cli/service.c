@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* service.c - the order of things.
  *
- * Up:   control claim (nobody else serves this mount point) -> log -> giving up privileges (before any
- *       thread) -> signals (likewise) -> engine -> control socket -> [first refresh] -> mount -> its thread
+ * Up:   how the process before us ended -> control claim (nobody else serves this mount point) -> log
+ *       -> giving up privileges (before any thread) -> signals (likewise) -> engine -> control socket
+ *       -> [first refresh] -> mount -> its thread
  * Down: control socket (nobody asks any more) -> mount pointer (nobody publishes any more) ->
  *       engine (every want that is waiting ends) -> mount -> log -> control lock.
  *       Whoever waits for the lock finds everything else gone but the cache's own lock, which the
@@ -18,7 +19,7 @@
 #include <time.h>
 
 #include "cache/scoped.h"
-#include "fs/cli/mounts.h"
+#include "fs/cli/format.h"
 #include "fs/cli/paths.h"
 
 enum { LOOK_MS = 100 };
@@ -34,6 +35,8 @@ static int claim(struct service *service, struct complaint *ret_complaint)
     if (r < 0)
         return complain(ret_complaint, EXIT_MOUNT, "control socket", "no private folder for it: %s",
                         strerror(-r));
+    if (death_find(runtime, service->mountpoint, &service->before) < 0)
+        service->before.pid = 0;
     r = control_claim(runtime, service->mountpoint, &service->control);
     if (r == -EBUSY && control_owner(runtime, service->mountpoint, &owner) == 0) {
         complain(ret_complaint, EXIT_MOUNT, service->mountpoint, "process %d serves it already",
@@ -75,6 +78,17 @@ static int open_engine(struct service *service, struct complaint *ret_complaint)
                : 0;
 }
 
+static void tell_of_the_dead(const struct service *service)
+{
+    char when[FORMAT_SIZE];
+
+    if (!service->before.pid)
+        return;
+    format_time(service->before.alive_unix, when);
+    log_write(service->log, LOG_WARNING, "the process before this one, %d, was %s (alive at %s)",
+              (int)service->before.pid, service->before.reason, when);
+}
+
 int service_open(struct session *session, struct mounter *mounter, char *mountpoint, char *log_path,
                  struct service *ret_service, struct complaint *ret_complaint)
 {
@@ -93,6 +107,7 @@ int service_open(struct session *session, struct mounter *mounter, char *mountpo
         return r;
     if ((r = log_open(log_path, log_level_parse(level), &service->log)) < 0)
         return complain(ret_complaint, EXIT_DISK, log_path, "%s", strerror(-r));
+    tell_of_the_dead(service);
     if ((r = service_harden(service)) < 0)
         return complain(ret_complaint, EXIT_FAILED, "sandbox", "%s", strerror(-r));
     if ((r = signals_start(true, service_signal, service, &service->signals)) < 0)
@@ -166,6 +181,15 @@ static bool is_stacked(const char *path)
             fs.f_type == FUSE_SUPER_MAGIC);
 }
 
+/* Without it the mount works all the same. */
+static void watch_over(struct service *service)
+{
+    scoped_free char *runtime = NULL;
+
+    if (paths_runtime(&runtime) == 0)
+        death_watch(runtime, service->mountpoint, service->log, &service->watch);
+}
+
 /* The generation and the mount that shows it come together under the lock: what the engine
  * publishes meanwhile waits, and is published to this mount afterwards. */
 static int make_mount(struct service *service, struct complaint *ret_complaint)
@@ -232,6 +256,7 @@ int service_mount(struct service *service, struct complaint *ret_complaint)
         (r = make_mount(service, ret_complaint)) < 0 ||
         (r = wait_for_answer(service, ret_complaint)) < 0)
         return r;
+    watch_over(service);
     if (known) /* not sooner: what is known is shown first, and nothing competes with that */
         engine_refresh(service->engine, 0, &service->first_refresh);
     log_write(service->log, LOG_INFO, "mounted %s at %s", session_source(service->session),
@@ -272,6 +297,7 @@ void service_close(struct service *service)
         mount_free(mount);
     signals_stop(service->signals);
     service_forget_errors(service);
+    death_end(service->watch);
     log_close(service->log);
     pthread_cond_destroy(&service->changed);
     pthread_mutex_destroy(&service->lock);

@@ -16,6 +16,7 @@
 
 #include "fs/cli/borrower.h"
 #include "fs/cli/control.h"
+#include "fs/cli/death.h"
 #include "fs/cli/harden.h"
 #include "fs/cli/log.h"
 #include "fs/cli/session.h"
@@ -31,6 +32,8 @@ struct service {
     struct log *log;
     struct harden_facts hardened; /* const after service_open */
     struct control *control;
+    struct death before; /* of the process before this one; pid 0: it ended in order */
+    struct death_watch *watch;
     struct signals *signals;
     struct engine *engine;
     struct borrower *borrower;

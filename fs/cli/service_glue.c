@@ -147,6 +147,7 @@ int service_render_status(struct service *service, char **ret_text, size_t *ret_
         .log = service->log_path,
         .pid = getpid(),
         .started_unix = service->started_unix,
+        .before = service->before.pid ? &service->before : NULL,
         .now_unix = (uint64_t)time(NULL),
         .refresh_s = options_number(service->session->options, OPTION_REFRESH),
         .tree = tree,
@@ -348,6 +349,7 @@ static void refreshed(void *arg, const struct report *report)
     uint64_t updated = 0;
     uint64_t removed = 0;
 
+    death_alive(service->watch);
     for (unsigned i = 0; i < TREE_SECTIONS; i++) {
         added += report->sections[i].added;
         updated += report->sections[i].updated;

@@ -57,6 +57,23 @@ static int add_time(struct json *object, const char *key, uint64_t unix_time)
     return json_add_string(object, key, unix_time ? text : NULL);
 }
 
+static int add_death(struct json *root, const struct death *before)
+{
+    struct json *death;
+
+    if (!before)
+        return json_add_string(root, "last_death", NULL);
+    death = json_add_object(root, "last_death");
+    if (!death)
+        return -ENOMEM;
+
+    int r = json_add_u64(death, "pid", (uint64_t)before->pid);
+
+    r |= json_add_string(death, "reason", before->reason);
+    r |= add_time(death, "alive", before->alive_unix);
+    return r;
+}
+
 static int add_identity(struct json *root, const struct status_facts *facts)
 {
     int r = json_add_u64(root, "schema", STATUS_SCHEMA);
@@ -71,6 +88,7 @@ static int add_identity(struct json *root, const struct status_facts *facts)
     r |= json_add_u64(root, "pid", (uint64_t)facts->pid);
     r |= add_time(root, "started", facts->started_unix);
     r |= json_add_u64(root, "uptime_seconds", facts->now_unix - facts->started_unix);
+    r |= add_death(root, facts->before);
     return r;
 }
 

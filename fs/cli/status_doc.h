@@ -6,6 +6,7 @@
  *
  *     {"schema": 1, "version", "state": "ready" | "stale" | "degraded",
  *      "source", "mountpoint", "pid", "started", "uptime_seconds",
+ *      "last_death": null | {"pid", "reason", "alive"},
  *      "generation", "last_refresh", "age_seconds", "next_refresh", "refreshing", "error",
  *      "tables", "packages", "domains", "artifacts", "files", "bytes", "resident_files",
  *      "resident_bytes",
@@ -20,12 +21,14 @@
  *                  "why_not"}}
  *
  * passthrough: the kernel reads complete files by itself; passthrough_files are open that way.
- * Times are RFC 3339 in UTC, null if there is none; numbers are exact; "error" is null or a phrase.
+ * last_death: how the process before this one ended, if not in order; it was last known to be alive
+ * then. Times are RFC 3339 in UTC, null if there is none; numbers are exact; "error" is null or a phrase.
  *
  * stale: the last refresh failed, or the source last confirmed the generation longer than two
  * refresh intervals ago. degraded: up to date, but something listed can not be had. */
 #pragma once
 
+#include "fs/cli/death.h"
 #include "fs/cli/harden.h"
 #include "fs/mount.h"
 #include "sync/engine.h"
@@ -46,6 +49,7 @@ struct status_facts {
     const char *log; /* path, NULL for stderr */
     pid_t pid;
     uint64_t started_unix;
+    const struct death *before; /* NULL: the process before ended in order */
     uint64_t now_unix;
     uint64_t refresh_s;      /* interval, 0: off */
     const struct tree *tree; /* NULL: no generation */

@@ -9,6 +9,7 @@
 
 #include "cache/scoped.h"
 #include "fs/cli/control.h"
+#include "fs/cli/death.h"
 #include "fs/cli/mounts.h"
 #include "fs/cli/paths.h"
 
@@ -76,15 +77,22 @@ void target_release(struct target *target)
 
 static int explain(const struct target *target, int error, struct complaint *ret_complaint)
 {
-    char type[64];
+    struct mounts_entry entry;
+    struct death death;
     pid_t pid = 0;
     bool lives = control_owner(target->runtime, target->mountpoint, &pid) == 0;
-    enum mounts_kind kind = mounts_at(target->mountpoint, type, sizeof(type));
+    enum mounts_kind kind = mounts_at(target->mountpoint, &entry);
 
     if (lives) {
         complain(ret_complaint, EXIT_FAILED, target->mountpoint, "process %d does not answer: %s",
                  (int)pid, strerror(-error));
         complaint_hint(ret_complaint, "agnesfs umount --lazy %s", target->mountpoint);
+    } else if (kind == MOUNTS_AGNESFS &&
+               death_find(target->runtime, target->mountpoint, &death) == 0) {
+        complain(ret_complaint, EXIT_FAILED, target->mountpoint, "dead: its process %d was %s",
+                 (int)death.pid, death.reason);
+        complaint_hint(ret_complaint, "agnesfs mount %s mounts it again; agnesfs umount --lazy %s",
+                       target->mountpoint, target->mountpoint);
     } else if (kind == MOUNTS_AGNESFS) {
         complain(ret_complaint, EXIT_FAILED, target->mountpoint,
                  "a mount without a process of yours: dead, or somebody else's");

@@ -52,10 +52,10 @@ static int refuse_mount(const char *path, struct complaint *ret_complaint)
 {
     scoped_free char *above = strdup(path);
     char *slash = above;
-    char type[64];
+    struct mounts_entry entry;
 
     while (slash) {
-        if (mounts_at(above, type, sizeof(type)) == MOUNTS_AGNESFS)
+        if (mounts_at(above, &entry) == MOUNTS_AGNESFS)
             return complain(ret_complaint, EXIT_USAGE, path, "it is inside a mount");
         if ((slash = strrchr(above, '/')))
             *slash = '\0';

@@ -17,21 +17,40 @@
 #include "fs/cli/service.h"
 #include "fs/cli/status_doc.h"
 #include "fs/cli/target.h"
+#include "fs/cli/unmount.h"
 
 enum { FIRST_REFRESH_MS = 2000 };
 
-/* Says at once what mount_new would say only after the first refresh. A dead mount may still answer
- * a stat from the kernel's memory; statfs always asks its process. */
+/* A dead mount may still answer a stat from the kernel's memory; statfs always asks its process. */
+static bool is_dead(const char *path)
+{
+    struct statfs fs;
+
+    return !target_is_mount(path) && statfs(path, &fs) < 0 && errno == ENOTCONN;
+}
+
+/* What processes of ours left behind when they died goes; what others left is theirs. */
+static int clear_dead(const char *path, struct complaint *ret_complaint)
+{
+    char words[UNMOUNT_WORDS];
+    struct mounts_entry entry;
+
+    while (mounts_at(path, &entry) == MOUNTS_AGNESFS && is_dead(path))
+        if (entry.user != geteuid() || unmount(path, true, words) < 0)
+            return complain_mount(ret_complaint, path, -ENOTCONN);
+    return 0;
+}
+
+/* Says at once what mount_new would say only after the first refresh. */
 static int check_mountpoint(const char *path, struct complaint *ret_complaint)
 {
-    char type[64];
-    enum mounts_kind kind = mounts_at(path, type, sizeof(type));
-    struct statfs fs;
+    struct mounts_entry entry;
     struct stat st;
+    int r = clear_dead(path, ret_complaint);
 
-    if (kind == MOUNTS_AGNESFS && !target_is_mount(path) && statfs(path, &fs) < 0)
-        return complain_mount(ret_complaint, path, errno == ENOTCONN ? -ENOTCONN : -EBUSY);
-    if (kind != MOUNTS_NOTHING)
+    if (r < 0)
+        return r;
+    if (mounts_at(path, &entry) != MOUNTS_NOTHING)
         return complain_mount(ret_complaint, path, -EBUSY);
     if (stat(path, &st) < 0)
         return complain_mount(ret_complaint, path, negative_errno());
@@ -103,6 +122,9 @@ static void announce(struct service *service)
         print_json(service, tree, &counts);
     else if (!options_flag(options, FLAG_QUIET))
         print_line(service, &counts);
+    if (service->before.pid && !options_flag(options, FLAG_QUIET))
+        warn(service->mountpoint, "the process before, %d, was %s", (int)service->before.pid,
+             service->before.reason);
     if (r == 0 && report->error && !options_flag(options, FLAG_QUIET))
         warn(session_source(service->session), "%s; showing the last generation known",
              report->message);

@@ -9,6 +9,7 @@
 
 #include "cache/scoped.h"
 #include "fs/cli/control.h"
+#include "fs/cli/death.h"
 #include "fs/cli/discovery.h"
 #include "fs/cli/format.h"
 #include "fs/cli/options.h"
@@ -190,6 +191,17 @@ static void print_reading_line(const struct json *root)
                text_of(mount, "passthrough_why_not"));
 }
 
+static void print_death_line(const struct json *root)
+{
+    const struct json *death = json_get(root, "last_death");
+
+    if (json_type(death) != JSON_OBJECT)
+        return;
+    printf("  before      process %" PRIu64 " was ", number_of(death, "pid"));
+    print_escaped(stdout, text_of(death, "reason"));
+    printf("; alive at %s\n", text_of(death, "alive"));
+}
+
 static void print_status(const struct json *root, bool verbose)
 {
     char uptime[FORMAT_SIZE];
@@ -206,6 +218,7 @@ static void print_status(const struct json *root, bool verbose)
     print_requests_line(root, verbose);
     print_reading_line(root);
     print_token_line(root);
+    print_death_line(root);
     if (verbose)
         print_origins(root);
     if (verbose)
@@ -271,6 +284,33 @@ static int show_all(const struct options *options, const char *runtime, char **m
     return worst;
 }
 
+/* The living first, then those whose process has died. */
+static int list_mounts(const char *runtime, char ***ret_mountpoints)
+{
+    scoped(control_list_freep) char **living = NULL;
+    scoped(control_list_freep) char **dead = NULL;
+    size_t count = 0;
+    size_t more = 0;
+    int r = control_list(runtime, &living);
+
+    if (r < 0 || (r = death_list(runtime, &dead)) < 0)
+        return r;
+    while (living[count])
+        count++;
+    while (dead[more])
+        more++;
+
+    char **all = reallocarray(living, count + more + 1, sizeof(*all));
+
+    if (!all)
+        return -ENOMEM;
+    living = NULL;
+    memcpy(all + count, dead, (more + 1) * sizeof(*all));
+    memset(dead, 0, sizeof(*dead)); /* they belong to the other list now */
+    *ret_mountpoints = all;
+    return 0;
+}
+
 int verb_status(const struct options *options)
 {
     const char *dir = options_operand(options, 0);
@@ -284,7 +324,7 @@ int verb_status(const struct options *options)
             return complaint_print(&complaint, options_flag(options, FLAG_JSON));
         return show_one(options, &target);
     }
-    if ((r = paths_runtime(&target.runtime)) < 0 || (r = control_list(target.runtime, &list)) < 0) {
+    if ((r = paths_runtime(&target.runtime)) < 0 || (r = list_mounts(target.runtime, &list)) < 0) {
         complain(&complaint, EXIT_FAILED, "control socket", "%s", strerror(-r));
         return complaint_print(&complaint, options_flag(options, FLAG_JSON));
     }

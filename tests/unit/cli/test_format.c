@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fs/cli/format.h"
 
@@ -58,6 +59,16 @@ static void test_time_and_count(void **state)
 
     format_time(1782907200, text);
     assert_string_equal(text, "2026-07-01T12:00:00Z");
+    for (time_t day = 0; day <= 2932896; day += 13) {
+        time_t time = day * 86400 + day % 86400;
+        char expected[FORMAT_SIZE];
+
+        strftime(expected, sizeof(expected), "%Y-%m-%dT%H:%M:%SZ", gmtime(&time));
+        format_time((uint64_t)time, text);
+        assert_string_equal(text, expected);
+    }
+    format_time(UINT64_MAX, text);
+    assert_string_equal(text, "");
     format_count(1, "table", "tables", text);
     assert_string_equal(text, "1 table");
     format_count(0, "table", "tables", text);

@@ -137,11 +137,12 @@ static void test_runtime_folder(void **state)
 
 static void test_mounts(void **state)
 {
-    char type[64];
+    struct mounts_entry entry;
 
-    assert_int_equal(mounts_at("/proc", type, sizeof(type)), MOUNTS_OTHER);
-    assert_string_equal(type, "proc");
-    assert_int_equal(mounts_at(*state, type, sizeof(type)), MOUNTS_NOTHING);
+    assert_int_equal(mounts_at("/proc", &entry), MOUNTS_OTHER);
+    assert_string_equal(entry.type, "proc");
+    assert_int_equal(entry.user, (uid_t)-1);
+    assert_int_equal(mounts_at(*state, &entry), MOUNTS_NOTHING);
 }
 
 int main(void)
