@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #include "cache/scoped.h"
+#include "fs/cli/mounts.h"
 
 extern char **environ;
 
@@ -67,4 +69,25 @@ int unmount(const char *path, bool lazy, char ret_words[static UNMOUNT_WORDS])
     if (errno != EPERM) /* which says: without CAP_SYS_ADMIN */
         return negative_errno();
     return run_fusermount(path, lazy, ret_words);
+}
+
+/* A stat may still be answered from the kernel's memory; statfs always asks the process. */
+static bool is_dead(const char *path)
+{
+    struct statfs fs;
+
+    return statfs(path, &fs) < 0 && errno == ENOTCONN;
+}
+
+int unmount_dead(const char *path, unsigned *ret_count)
+{
+    char words[UNMOUNT_WORDS];
+    struct mounts_entry entry;
+    unsigned count = 0;
+
+    for (; mounts_at(path, &entry) == MOUNTS_AGNESFS && is_dead(path); count++)
+        if (entry.user != geteuid() || unmount(path, true, words) < 0)
+            return -ENOTCONN;
+    *ret_count = count;
+    return 0;
 }

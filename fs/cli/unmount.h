@@ -12,3 +12,8 @@
 /* lazy: detached at once, gone with the last open file. On an error ret_words says why, if there is
  * more to say than the errno does. */
 int unmount(const char *path, bool lazy, char ret_words[static UNMOUNT_WORDS]);
+
+/* Detaches what lies there if its process or its connection has ended and our user had mounted it.
+ * 0, and how many mounts went; -ENOTCONN: a dead one stays, since it is somebody else's. Nobody may
+ * be alive behind the path: a process that hangs would be waited for. */
+int unmount_dead(const char *path, unsigned *ret_count);

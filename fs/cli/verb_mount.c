@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <time.h>
 
 #include "cache/scoped.h"
@@ -21,35 +20,16 @@
 
 enum { FIRST_REFRESH_MS = 2000 };
 
-/* A dead mount may still answer a stat from the kernel's memory; statfs always asks its process. */
-static bool is_dead(const char *path)
-{
-    struct statfs fs;
-
-    return !target_is_mount(path) && statfs(path, &fs) < 0 && errno == ENOTCONN;
-}
-
-/* What processes of ours left behind when they died goes; what others left is theirs. */
-static int clear_dead(const char *path, struct complaint *ret_complaint)
-{
-    char words[UNMOUNT_WORDS];
-    struct mounts_entry entry;
-
-    while (mounts_at(path, &entry) == MOUNTS_AGNESFS && is_dead(path))
-        if (entry.user != geteuid() || unmount(path, true, words) < 0)
-            return complain_mount(ret_complaint, path, -ENOTCONN);
-    return 0;
-}
-
 /* Says at once what mount_new would say only after the first refresh. */
 static int check_mountpoint(const char *path, struct complaint *ret_complaint)
 {
     struct mounts_entry entry;
     struct stat st;
-    int r = clear_dead(path, ret_complaint);
+    unsigned dead;
 
-    if (r < 0)
-        return r;
+    /* What processes of ours left behind when they died makes way. */
+    if (!target_is_mount(path) && unmount_dead(path, &dead) < 0)
+        return complain_mount(ret_complaint, path, -ENOTCONN);
     if (mounts_at(path, &entry) != MOUNTS_NOTHING)
         return complain_mount(ret_complaint, path, -EBUSY);
     if (stat(path, &st) < 0)
