@@ -158,6 +158,14 @@ int store_promote(struct store *store)
     return 0;
 }
 
+static bool looks_right(struct store *store, const struct blob_key *key)
+{
+    struct stat st;
+
+    return blob_stat(store, key, &st) == 0 && stat_is_plain(&st, store->root.owner) &&
+           trust_holds(store->trust, key, &st);
+}
+
 /* Whoever took the file away or changed it is found out here; from now on nobody expects it. The
  * claim keeps a record that is being made for a new file out of this. */
 static void note_absence(struct store *store, const struct blob_key *key)
@@ -167,7 +175,7 @@ static void note_absence(struct store *store, const struct blob_key *key)
 
     blob_path(key, path);
     if (trust_expects(store->trust, key) && claim_take(&claim, store->keys, path) == 0 &&
-        !store_has(store, key))
+        !looks_right(store, key))
         trust_suspect(store->trust, key);
 }
 
@@ -190,10 +198,10 @@ int store_get(struct store *store, const struct blob_key *key, int *ret_fd)
 
 bool store_has(struct store *store, const struct blob_key *key)
 {
-    struct stat st;
-
-    return blob_stat(store, key, &st) == 0 && stat_is_plain(&st, store->root.owner) &&
-           trust_holds(store->trust, key, &st);
+    if (looks_right(store, key))
+        return true;
+    note_absence(store, key);
+    return false;
 }
 
 bool store_expects(struct store *store, const struct blob_key *key)

@@ -85,8 +85,8 @@ int store_get(struct store *store, const struct blob_key *key, int *ret_fd);
 /* Would store_get succeed? One stat. */
 bool store_has(struct store *store, const struct blob_key *key);
 
-/* The same from memory. What was done to the file behind our back is not known before store_get has
- * failed once; after that it is not expected any more, until it is verified. */
+/* The same from memory. What was done to the file behind our back is not known before one of the two
+ * above has said no; after that it is not expected any more, until it is verified. */
 bool store_expects(struct store *store, const struct blob_key *key);
 
 /* Is it there at its full size, be it to be verified first? One stat. */

@@ -36,8 +36,12 @@ struct provider {
     void (*ahead)(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size, bool rest);
 
     /* Is the blob resident, by all that is known? Asked for each name of a listing, so it looks at
-     * nothing: a file that is gone all the same is found out by open, and not resident after that. */
+     * nothing: a file that is gone all the same is found out by open and present, and not resident after
+     * that. */
     bool (*resident)(void *arg, const struct blob_key *key);
+
+    /* The same, by a look at the file: for who asks about one. */
+    bool (*present)(void *arg, const struct blob_key *key);
 
     /* Why the blob could not be had when it was last tried: one phrase, "" if that went well. */
     void (*problem)(void *arg, const struct blob_key *key, char ret_text[static 160]);

@@ -50,7 +50,7 @@ static int value_state(const struct subject *subject, char text[static VALUE_SIZ
 
     if (subject->facts->type != INODE_BLOB)
         return -ENODATA;
-    if (provider->resident(provider->arg, &subject->facts->key))
+    if (provider->present(provider->arg, &subject->facts->key))
         return print_string(subject->row && subject->row->flags & TREE_ROW_UNVERIFIED ? "unverified"
                                                                                       : "resident",
                             text);

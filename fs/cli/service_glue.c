@@ -45,6 +45,13 @@ static bool is_resident(void *arg, const struct blob_key *key)
     return store_expects(service->session->store, key);
 }
 
+static bool is_present(void *arg, const struct blob_key *key)
+{
+    const struct service *service = arg;
+
+    return store_has(service->session->store, key);
+}
+
 static int find_partial(void *arg, const struct blob_key *key, struct partial **ret_partial)
 {
     const struct service *service = arg;
@@ -202,6 +209,7 @@ struct provider service_provider(struct service *service)
         .want = want_bytes,
         .ahead = want_ahead,
         .resident = is_resident,
+        .present = is_present,
         .problem = blob_problem,
         .render = render,
     };

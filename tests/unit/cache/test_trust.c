@@ -139,6 +139,20 @@ static void expect_unclean(struct fixture *fixture, const struct harm *harm,
     assert_false(store_has(fixture->store, key));
 }
 
+static void expect_noticed(struct fixture *fixture, const struct harm *harm,
+                           const struct blob_key *key)
+{
+    (void)harm;
+    assert_true(store_expects(fixture->store, key));
+    assert_false(store_has(fixture->store, key));
+    assert_false(store_expects(fixture->store, key));
+}
+
+static void a_look_is_enough_to_notice(void **state)
+{
+    each_harm(*state, expect_noticed);
+}
+
 static void touched_is_never_returned(void **state)
 {
     each_harm(*state, expect_unclean);
@@ -415,6 +429,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         fixture_test(touched_is_never_returned),
+        fixture_test(a_look_is_enough_to_notice),
         fixture_test(verify_judges_and_removes),
         fixture_test(commit_replaces_what_is_wrong),
         fixture_test(survives_a_clean_restart),

@@ -265,7 +265,7 @@ static int set_up(void **state)
         .mounter = fixture->mounter,
         .source = "https://agnes.example.com, with a comma",
         .provider = {&fixture->fake, fake_open, fake_find, fake_want, fake_ahead, fake_resident,
-                     fake_problem, fake_render},
+                     fake_resident, fake_problem, fake_render},
         .uid = getuid(),
         .gid = getgid(),
     };
