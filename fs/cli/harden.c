@@ -245,9 +245,9 @@ static void try_files(const struct harden_conf *conf, struct harden_facts *facts
 
 /* --- all of it --- */
 
-static void try_calls(struct harden_facts *facts)
+static void try_calls(const struct harden_conf *conf, struct harden_facts *facts)
 {
-    int r = harden_calls();
+    int r = harden_calls(conf->io_uring);
 
     facts->seccomp = r == 0;
     if (r < 0)
@@ -265,7 +265,7 @@ static void give_up(const struct harden_conf *conf, struct harden_facts *facts)
     }
     prctl(SET_MDWE, MDWE_REFUSE_EXEC_GAIN, 0, 0, 0);
     try_files(conf, facts);
-    try_calls(facts);
+    try_calls(conf, facts);
 }
 
 int harden_enter(const struct harden_conf *conf, struct harden_facts *ret_facts)

@@ -32,6 +32,7 @@ struct harden_conf {
     const char *const *own;  /* folders, to NULL */
     const char *const *read; /* folders and files, to NULL; one that is missing is left out */
     bool passthrough;
+    bool io_uring; /* rings may be made */
 };
 
 #define HARDEN_WHY_SIZE 128
@@ -48,4 +49,4 @@ struct harden_facts {
 int harden_enter(const struct harden_conf *conf, struct harden_facts *ret_facts);
 
 /* harden_calls.c: the seccomp filter alone, for the whole process. -ENOTSUP: not on this machine. */
-int harden_calls(void);
+int harden_calls(bool io_uring);

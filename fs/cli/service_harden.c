@@ -85,7 +85,8 @@ int service_harden(struct service *service)
     const char *const own[] = {session->cache_dir, session->state_dir, runtime, NULL};
 
     r = harden_enter(&(struct harden_conf){own, (const char *const *)places.paths,
-                                           mount_may_pass_through()},
+                                           mount_may_pass_through(),
+                                           options_number(session->options, OPTION_IO_URING)},
                      &service->hardened);
     if (r == 0 && service->hardened.why_not[0])
         log_write(service->log, LOG_WARNING, "sandbox: %s", service->hardened.why_not);
