@@ -276,6 +276,8 @@ static int replace(struct store *store, const struct blob_key *key, const char *
     trust_forget(store->trust, key);
     if (blob_stat(store, key, &old) == 0)
         bytes = counted_size(&old);
+    else
+        room_doubt(store);
     room_will_end(store, bytes);
     if (renameat(store->root.partial, name, shard, text) < 0)
         r = negative_errno();
@@ -319,9 +321,12 @@ int blob_publish(struct store *store, const char *name, int fd, const struct blo
 
     /* Only now: a flush that ran between mark and rename would have taken the mark for done. */
     atomic_store(&store->dirty[key->digest[0]], true);
-    if (fstat(fd, &st) < 0)
-        return negative_errno();
-    return trust_put(store->trust, key, &st, xxh);
+
+    /* The blob is there, and what was its draft is not. Without a record it has to be verified before
+     * it is read, that is all. */
+    if (fstat(fd, &st) < 0 || trust_put(store->trust, key, &st, xxh) < 0)
+        trust_forget(store->trust, key);
+    return 0;
 }
 
 int blob_remove(struct store *store, const struct blob_key *key, const struct stat *judged,

@@ -13,12 +13,17 @@
 
 #include <errno.h>
 #include <sys/statvfs.h>
+#include <time.h>
 
 #include "cache/blob.h"
 #include "cache/files.h"
 #include "cache/partial_object.h"
 #include "cache/room.h"
 #include "cache/walk.h"
+
+#define PLENTY_BYTES ((uint64_t)64 << 20)
+#define PLENTY_FILES 1024
+#define VAIN_S 60
 
 struct room {
     pthread_mutex_t lock; /* guards all below */
@@ -34,6 +39,7 @@ struct room {
     bool counted;
     bool exact; /* nothing happened while it was counted */
     bool evicting;
+    time_t vain_until; /* evicting for a file system that says no did not help */
 };
 
 int room_new(struct room **ret_room)
@@ -99,6 +105,12 @@ void room_has_ended(struct store *store, uint64_t bytes, uint64_t gone)
 
     store->room->ending -= bytes;
     subtract(&store->room->rest, gone);
+}
+
+void room_doubt(struct store *store)
+{
+    scoped_lock(&store->room->lock);
+    store->room->exact = false;
 }
 
 void room_note_eviction(struct store *store, uint64_t bytes, bool blob)
@@ -216,6 +228,7 @@ void store_budget(struct store *store, struct budget_facts *ret_facts)
 
     *ret_facts = (struct budget_facts){
         .used = room->open + room->rest,
+        .exact = room->exact,
         .cache_size = room->budget.cache_size,
         .min_free = room->budget.min_free,
         .disk_free = bytes,
@@ -335,9 +348,35 @@ int room_write(struct store *store, int fd, const void *data, size_t size, uint6
         return r;
     r = write_fully(fd, data, size, offset);
     if (room_retry(store, r))
-        r = write_fully(fd, data, size, offset);
+        r = room_retried(store, write_fully(fd, data, size, offset));
     has_landed(store->room, size, r == 0);
     return r;
+}
+
+static time_t now_s(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+/* A file system that has no space for us and plenty by its own account wants for something else. */
+static bool is_short_of_room(struct store *store, int r)
+{
+    struct statvfs st;
+
+    if (r == -EDQUOT)
+        return true;
+    return fstatvfs(store->root.dir, &st) == 0 &&
+           ((uint64_t)st.f_bavail * st.f_frsize < PLENTY_BYTES ||
+            (st.f_files > 0 && st.f_favail < PLENTY_FILES));
+}
+
+static bool was_in_vain(struct room *room)
+{
+    scoped_lock(&room->lock);
+    return room->vain_until > now_s();
 }
 
 bool room_retry(struct store *store, int r)
@@ -350,7 +389,17 @@ bool room_retry(struct store *store, int r)
     if (!is_exact(store->room) && store_recount(store) < 0)
         return false;
     need.goal = used_by(store->room) / 10 + 1;
+    need.orphans = was_in_vain(store->room) || !is_short_of_room(store, r);
     return take_turn(store, &need, &freed) == 0;
+}
+
+int room_retried(struct store *store, int r)
+{
+    if (r == -ENOSPC || r == -EDQUOT) {
+        scoped_lock(&store->room->lock);
+        store->room->vain_until = now_s() + VAIN_S;
+    }
+    return r;
 }
 
 int store_shrink(struct store *store)

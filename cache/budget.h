@@ -7,7 +7,8 @@
  * is none, blobs and idle partials go until the store is at its low-water mark (nine tenths of the
  * bound): first what nobody refers to, then what was opened longest ago. What is pinned or open never
  * goes. If that is not enough, the write fails with -ENOSPC and nothing else is harmed. A write that
- * the file system refuses with ENOSPC or EDQUOT evicts and is tried once more.
+ * the file system refuses with ENOSPC or EDQUOT evicts and is tried once more; where evicting can not
+ * help, or was just seen not to, only what nobody refers to goes for that.
  *
  * What counts is the size of blobs and of drafts, and the filled bytes of partials; not the few
  * bytes of maps and lists. Blobs are counted once, by store_recount, which walks the directories:
@@ -44,6 +45,7 @@ void store_set_budget(struct store *store, const struct budget *budget);
 
 struct budget_facts {
     uint64_t used; /* bytes of blobs and partials */
+    bool exact;    /* at rest; else it may be less */
     uint64_t cache_size;
     uint64_t min_free;
     uint64_t disk_free;

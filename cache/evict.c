@@ -24,6 +24,7 @@ struct candidate {
 struct list {
     struct store *store;
     const struct budget *budget;
+    const struct room_need *need;
     struct candidate *items;
     size_t count;
     size_t room;
@@ -35,9 +36,9 @@ static enum keep_class judge(const struct budget *budget, const struct blob_key 
     return budget->judge ? budget->judge(budget->arg, key) : KEEP_LISTED;
 }
 
-static bool may_go(enum keep_class class)
+static bool may_go(const struct list *list, enum keep_class class)
 {
-    return class == KEEP_UNWANTED || class == KEEP_LISTED;
+    return class == KEEP_UNWANTED || (class == KEEP_LISTED && !list->need->orphans);
 }
 
 static int add(struct list *list, const struct candidate *candidate)
@@ -70,7 +71,7 @@ static int add_blobs(struct list *list)
             .bytes = records[i].key.size,
         };
 
-        if (may_go(candidate.class))
+        if (may_go(list, candidate.class))
             r = add(list, &candidate);
     }
     return r;
@@ -93,7 +94,7 @@ static int add_partial(void *arg, const struct found_object *object)
         .bytes = partial_measure(list->store, &object->key),
     };
 
-    return may_go(candidate.class) ? add(list, &candidate) : 0;
+    return may_go(list, candidate.class) ? add(list, &candidate) : 0;
 }
 
 static int who_goes_first(const void *a, const void *b)
@@ -111,14 +112,15 @@ static int who_goes_first(const void *a, const void *b)
 static int remove_one(struct list *list, const struct candidate *candidate, uint64_t *ret_freed)
 {
     *ret_freed = 0;
-    if (!may_go(judge(list->budget, &candidate->key)))
+    if (!may_go(list, judge(list->budget, &candidate->key)))
         return 0;
     return candidate->partial ? partial_discard(list->store, &candidate->key, ret_freed)
                               : blob_remove(list->store, &candidate->key, NULL, ret_freed);
 }
 
-static int remove_all(struct list *list, const struct room_need *need, uint64_t *ret_freed)
+static int remove_all(struct list *list, uint64_t *ret_freed)
 {
+    const struct room_need *need = list->need;
     uint64_t freed = 0;
     int failed = 0;
 
@@ -141,7 +143,7 @@ static int remove_all(struct list *list, const struct room_need *need, uint64_t 
 int evict(struct store *store, const struct budget *budget, const struct room_need *need,
           uint64_t *ret_freed)
 {
-    struct list list = {.store = store, .budget = budget};
+    struct list list = {.store = store, .budget = budget, .need = need};
     int r = add_blobs(&list);
 
     if (r == 0)
@@ -151,7 +153,7 @@ int evict(struct store *store, const struct budget *budget, const struct room_ne
     if (r == 0 && list.count > 1)
         qsort(list.items, list.count, sizeof(*list.items), who_goes_first);
     if (r == 0)
-        r = remove_all(&list, need, ret_freed);
+        r = remove_all(&list, ret_freed);
     free(list.items);
     return r;
 }

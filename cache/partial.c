@@ -188,7 +188,7 @@ static int open_files(struct partial *partial, bool make)
         return -ENOENT;
     r = start_empty(partial);
     if (room_retry(partial->store, r))
-        r = start_empty(partial);
+        r = room_retried(partial->store, start_empty(partial));
     return r;
 }
 

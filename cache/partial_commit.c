@@ -230,6 +230,6 @@ int partial_commit(struct partial *partial)
     }
     r = publish(partial, &sums);
     if (room_retry(partial->store, r))
-        r = publish(partial, &sums);
+        r = room_retried(partial->store, publish(partial, &sums));
     return r;
 }

@@ -146,7 +146,7 @@ static int save_entries(struct partial *partial, uint32_t first, const struct bl
     int r = map_write_blocks(partial->map, first, blocks, count);
 
     if (room_retry(partial->store, r))
-        r = map_write_blocks(partial->map, first, blocks, count);
+        r = room_retried(partial->store, map_write_blocks(partial->map, first, blocks, count));
     return r;
 }
 

@@ -34,8 +34,14 @@ void room_assume(struct store *store);
  * file system has no space. On error nothing is counted. */
 int room_write(struct store *store, int fd, const void *data, size_t size, uint64_t offset);
 
-/* Did r say that the file system has no space? Then evicts; true: it may be tried once more. */
+/* Did r say that the file system has no space? Then evicts; true: it may be tried once more. What is
+ * listed only goes where that can help: not while the file system has plenty of room all the same, nor
+ * for a minute after it was seen not to help.
+ *
+ *     if (room_retry(store, r))
+ *         r = room_retried(store, the same again); */
 bool room_retry(struct store *store, int r);
+int room_retried(struct store *store, int r);
 
 /* Moves between the sums. */
 void room_add_open(struct store *store, uint64_t bytes); /* what waited is opened */
@@ -46,11 +52,16 @@ void room_put_aside(struct store *store, uint64_t bytes);
 void room_will_end(struct store *store, uint64_t bytes);
 void room_has_ended(struct store *store, uint64_t bytes, uint64_t gone);
 
+/* Something went of which nobody knows how much it was: the account may say too much until it is
+ * counted again, which whoever finds no room does. */
+void room_doubt(struct store *store);
+
 /* --- between budget.c and evict.c --- */
 
 struct room_need {
     uint64_t least; /* bytes that must go; 0: the bounds hold */
     uint64_t goal;  /* bytes that should go while we are at it */
+    bool orphans;   /* nothing but what nobody refers to */
 };
 
 /* Removes what may go, in the order of budget.h. -ENOSPC when that is less than the least: then

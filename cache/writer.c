@@ -75,7 +75,7 @@ static int start_empty(struct writer *writer)
         close(writer->fd);
     r = create(writer);
     if (room_retry(writer->store, r))
-        r = create(writer);
+        r = room_retried(writer->store, create(writer));
     return r;
 }
 
@@ -191,7 +191,8 @@ static int publish(const struct writer *writer, const struct blob_key *key,
     int r = blob_publish(writer->store, writer->name, writer->fd, key, sums->xxh);
 
     if (room_retry(writer->store, r))
-        r = blob_publish(writer->store, writer->name, writer->fd, key, sums->xxh);
+        r = room_retried(writer->store,
+                         blob_publish(writer->store, writer->name, writer->fd, key, sums->xxh));
     return r;
 }
 

@@ -19,6 +19,7 @@ static struct {
     uint64_t now;
     uint64_t worst; /* the most that was ever there */
     int full_at;    /* the write that finds the file system full */
+    int full;       /* with this errno; for good: negative */
 } spy;
 
 static int add_file(const char *path, const struct stat *st, int type, struct FTW *place)
@@ -32,8 +33,8 @@ static int add_file(const char *path, const struct stat *st, int type, struct FT
 
 ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
 {
-    if (spy.full_at > 0 && --spy.full_at == 0) {
-        errno = ENOSPC;
+    if (spy.full < 0 || (spy.full_at > 0 && --spy.full_at == 0)) {
+        errno = spy.full < 0 ? -spy.full : spy.full;
         return -1;
     }
     ssize_t n = syscall(SYS_pwrite64, fd, data, size, offset);
@@ -415,6 +416,7 @@ static void full_once(void **state)
     bound(fixture->store, 0, &opinion);
     assert_int_equal(fill(partial, &sample, 0, 1000), 0);
     watch(NULL);
+    spy.full = EDQUOT;
     spy.full_at = 1;
     assert_int_equal(fill(partial, &sample, 1000, 1000), 0);
     assert_false(store_has(fixture->store, &old));
@@ -422,7 +424,7 @@ static void full_once(void **state)
 
     /* Nothing may go any more: the write fails, and nothing else does. */
     spy.full_at = 1;
-    assert_int_equal(fill(partial, &sample, 2000, 1000), -ENOSPC);
+    assert_int_equal(fill(partial, &sample, 2000, 1000), -EDQUOT);
     assert_int_equal(partial_filled(partial, 0), 2000);
     assert_int_equal(used(fixture->store), 3000);
     assert_true(store_has(fixture->store, &pinned));
@@ -438,6 +440,45 @@ static void full_once(void **state)
     assert_int_equal(fill(partial, &sample, 0, 1000), 0);
     assert_false(store_has(fixture->store, &old));
     partial_put(partial);
+}
+
+/* What is there stays, but for what nobody refers to, where it is not room that is missing. */
+static void full_with_plenty_of_room(void **state)
+{
+    struct fixture *fixture = *state;
+    struct opinion opinion = {0};
+    struct blob_key old = old_blob(fixture->store, 1, 1);
+    struct blob_key orphan = old_blob(fixture->store, 2, 2);
+
+    think(&opinion, &orphan, KEEP_UNWANTED);
+    bound(fixture->store, 0, &opinion);
+    watch(NULL);
+    spy.full = -ENOSPC;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(put_thousand(fixture->store, 10 + i), -ENOSPC);
+    assert_true(store_has(fixture->store, &old));
+    assert_false(store_has(fixture->store, &orphan));
+    watch(NULL);
+    assert_int_equal(put_thousand(fixture->store, 10), 0);
+}
+
+/* A quota may be helped by evicting. If it is seen not to be, the rest is not given up as well. */
+static void evicting_in_vain_ends(void **state)
+{
+    struct fixture *fixture = *state;
+    struct blob_key blobs[10];
+    unsigned left = 0;
+
+    for (int i = 0; i < 10; i++)
+        blobs[i] = old_blob(fixture->store, i, i);
+    watch(NULL);
+    spy.full = -EDQUOT;
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(put_thousand(fixture->store, 20 + i), -EDQUOT);
+    watch(NULL);
+    for (int i = 0; i < 10; i++)
+        left += store_has(fixture->store, &blobs[i]);
+    assert_int_equal(left, 8); /* a tenth, and what is begun of the next one */
 }
 
 /* Runs in a child, on a small tmpfs in a mount namespace of its own; 77: not possible here. */
@@ -644,6 +685,8 @@ int main(void)
         fixture_test(never_above_the_bound),
         fixture_test(bound_holds_from_the_start),
         fixture_test(full_once),
+        fixture_test(full_with_plenty_of_room),
+        fixture_test(evicting_in_vain_ends),
         fixture_test(min_free_stays_free),
         fixture_test(full_disk_evicts),
         fixture_test(full_disk_harms_nothing_else),
