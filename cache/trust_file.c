@@ -24,6 +24,7 @@
 
 #include "cache/files.h"
 #include "cache/scoped.h"
+#include "cache/text.h"
 
 #define HEADER "agnesfs-trust 2 "
 #define TRAILER "end "
@@ -202,38 +203,30 @@ int trust_load(int dir, struct trust **ret_trust, bool *ret_same_boot)
 
 static int print_table(struct trust *trust, char **ret_text, size_t *ret_size)
 {
+    scoped(text_freep) struct text *text = NULL;
     scoped_free struct trust_record *records = NULL;
-    scoped_free char *text = NULL;
+    const char *above;
     size_t count = 0;
     size_t size = 0;
     struct blob_key sum;
     char word[BOOT_ID_SIZE > BLOB_KEY_TEXT_SIZE ? BOOT_ID_SIZE : BLOB_KEY_TEXT_SIZE];
     int r = trust_snapshot(trust, &records, &count);
 
+    if (r == 0)
+        r = text_open(&text);
     if (r < 0)
         return r;
-
-    FILE *out = open_memstream(&text, &size);
-
-    if (!out)
-        return -ENOMEM;
     read_boot_id(word);
-    fprintf(out, HEADER "%s\n", word);
+    fprintf(text_stream(text), HEADER "%s\n", word);
     for (size_t i = 0; i < count; i++)
-        print_record(out, &records[i]);
-    if (fflush(out) == 0) {
-        blob_key_of_bytes(text, size, &sum);
-        blob_key_format(&sum, word);
-        fprintf(out, TRAILER "%s\n", word);
-    }
-    /* A stream in memory fails for want of memory only, and remembers it until it is closed. */
-    bool failed = ferror(out) != 0;
-
-    if (fclose(out) != 0 || failed)
-        return -ENOMEM;
-    *ret_text = take_ptr(text);
-    *ret_size = size;
-    return 0;
+        print_record(text_stream(text), &records[i]);
+    r = text_look(text, &above, &size);
+    if (r < 0)
+        return r;
+    blob_key_of_bytes(above, size, &sum);
+    blob_key_format(&sum, word);
+    fprintf(text_stream(text), TRAILER "%s\n", word);
+    return text_close(take_ptr(text), ret_text, ret_size);
 }
 
 int trust_save(struct trust *trust, int dir)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cache/scoped.h"
+#include "cache/text.h"
 #include "sync/json.h"
 #include "sync/quote.h"
 
@@ -47,11 +48,9 @@ int digest_page_make(const char *document, size_t size, char **ret_page, size_t 
 {
     static const struct json_limits limits = {.bytes = DIGEST_DOCUMENT_MAX, .depth = DEPTH_MAX};
     scoped(json_freep) struct json *root = NULL;
-    scoped_free char *page = NULL;
     struct json_error error;
-    size_t page_size = 0;
+    struct text *page;
     const char *body;
-    FILE *out;
     int r = json_parse(document, size, &limits, &root, &error);
 
     if (r < 0)
@@ -59,16 +58,9 @@ int digest_page_make(const char *document, size_t size, char **ret_page, size_t 
     body = json_string(json_get(root, "output_md"));
     if (!body || !body[strspn(body, " \t\r\n")])
         return -EPROTO;
-    out = open_memstream(&page, &page_size);
-    if (!out)
-        return -ENOMEM;
-    put_page(out, root, body);
-
-    bool failed = ferror(out);
-
-    if (fclose(out) != 0 || failed)
-        return -ENOMEM;
-    *ret_page = take_ptr(page);
-    *ret_size = page_size;
-    return 0;
+    r = text_open(&page);
+    if (r < 0)
+        return r;
+    put_page(text_stream(page), root, body);
+    return text_close(page, ret_page, ret_size);
 }

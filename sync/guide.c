@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cache/scoped.h"
+#include "cache/text.h"
 #include "sync/guide_private.h"
 #include "sync/names.h"
 #include "sync/quote.h"
@@ -68,24 +69,22 @@ enum guide_text { GUIDE_ROOT, GUIDE_GROUP, GUIDE_VIEWS };
 static int add_text(struct tree_builder *builder, const struct guide *guide, const char *path,
                     enum guide_text what, size_t group)
 {
-    scoped_free char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    int r = 0;
+    scoped(text_freep) struct text *text = NULL;
+    const char *bytes;
+    size_t size;
+    int r = text_open(&text);
 
-    if (!out)
-        return -ENOMEM;
+    if (r < 0)
+        return r;
     switch (what) {
-    case GUIDE_ROOT: guide_write_root(out, guide); break;
-    case GUIDE_GROUP: guide_write_group(out, guide, group); break;
-    case GUIDE_VIEWS: r = guide_write_sql(out, guide); break;
+    case GUIDE_ROOT: guide_write_root(text_stream(text), guide); break;
+    case GUIDE_GROUP: guide_write_group(text_stream(text), guide, group); break;
+    case GUIDE_VIEWS: r = guide_write_sql(text_stream(text), guide); break;
     }
-
-    bool failed = ferror(out);
-
-    if (fclose(out) != 0 || failed)
-        r = -ENOMEM;
-    return r < 0 ? r : tree_builder_add_text(builder, path, text, size);
+    if (r < 0)
+        return r;
+    r = text_look(text, &bytes, &size);
+    return r < 0 ? r : tree_builder_add_text(builder, path, bytes, size);
 }
 
 static bool has_readme(const struct guide *guide, size_t group)

@@ -3,14 +3,14 @@
  *
  * cJSON could print too, but with tabs, with 1e+15 for whole numbers, and with whatever bytes a
  * string has. Here whole numbers are digits, and bytes that are not UTF-8 become U+FFFD, since a
- * server's words end up in our documents. A stream in memory remembers its own failure: one test
- * at the end is enough. */
+ * server's words end up in our documents. A text remembers its own failure: one test at the end is
+ * enough. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cache/scoped.h"
+#include "cache/text.h"
 #include "sync/json_text.h"
 
 #define INDENT 2
@@ -102,20 +102,13 @@ static void print_value(FILE *out, const struct json *value, bool pretty, int de
 
 int json_print(const struct json *root, bool pretty, char **ret_text, size_t *ret_size)
 {
-    scoped_free char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    bool failed;
+    struct text *text;
+    int r = text_open(&text);
 
-    if (!out)
-        return -ENOMEM;
-    print_value(out, root, pretty, 0);
+    if (r < 0)
+        return r;
+    print_value(text_stream(text), root, pretty, 0);
     if (pretty)
-        putc_unlocked('\n', out);
-    failed = ferror(out);
-    if (fclose(out) != 0 || failed)
-        return -ENOMEM;
-    *ret_text = take_ptr(text);
-    *ret_size = size;
-    return 0;
+        putc_unlocked('\n', text_stream(text));
+    return text_close(text, ret_text, ret_size);
 }

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "cache/scoped.h"
+#include "cache/text.h"
 #include "fs/cli/report_text.h"
 #include "fs/cli/service.h"
 
@@ -17,19 +18,20 @@ static int refresh_answer(const struct report *report, const struct service *ser
                           struct json **ret_root)
 {
     scoped(json_freep) struct json *root = json_new_object();
-    scoped_free char *text = NULL;
+    scoped(text_freep) struct text *text = NULL;
     struct json *details = NULL;
+    const char *bytes;
     size_t size;
-    FILE *memory = open_memstream(&text, &size);
 
-    if (!root || !memory)
+    if (!root || text_open(&text) < 0)
         return -ENOMEM;
-    report_print(report, verbose, memory);
-    fclose(memory);
+    report_print(report, verbose, text_stream(text));
+    if (text_look(text, &bytes, &size) < 0)
+        return -ENOMEM;
 
     int r = json_add_u64(root, "exit", exit_code_of_report(report));
 
-    r |= json_add_string(root, "text", text);
+    r |= json_add_string(root, "text", bytes);
     r |= json_add_string(root, "source", session_source(service->session));
     r |= json_add_string(root, "origin", service->session->discovery.origin);
     r |= json_add_bool(root, "token", token_present(service->session->token));
