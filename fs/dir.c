@@ -76,7 +76,7 @@ void serve_opendir(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *inf
 
     r = dir_new(mount_of(req), nodeid, &handle);
     if (r < 0) {
-        fuse_reply_err(req, -r);
+        fuse_reply_err(req, errno_for_reader(r));
         return;
     }
     info->fh = (uintptr_t)handle;
@@ -169,7 +169,7 @@ static void read_dir(fuse_req_t req, size_t size, off_t offset, struct open_dir 
     const off_t end = (off_t)handle->dir->dir.count + DOTS;
 
     if (!buffer) {
-        fuse_reply_err(req, ENOMEM);
+        fuse_reply_err(req, EIO);
         return;
     }
     for (off_t at = offset; at < end; at++) {

@@ -153,7 +153,7 @@ void serve_open(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *info)
 
     r = file_new(mount_of(req), nodeid, &spare, &file);
     if (r < 0) {
-        fuse_reply_err(req, -r);
+        fuse_reply_err(req, errno_for_reader(r));
         return;
     }
     info->fh = (uintptr_t)file;
@@ -365,7 +365,7 @@ static void answer_with_text(fuse_req_t req, const char *bytes, size_t size)
     scoped_free char *copy = size ? malloc(size) : NULL;
 
     if (size && !copy) {
-        fuse_reply_err(req, ENOMEM);
+        fuse_reply_err(req, EIO);
         return;
     }
     if (size)

@@ -125,7 +125,7 @@ void inode_release_all(struct inode_table *table);
 
 /* Applies the differences in references. A blob that the table never saw gets an entry. Requests may
  * see the old tree meanwhile, or the new one: what they look up is kept by its lookups. after is the
- * new tree (for the times of new blobs). */
+ * new tree (for the times of new blobs). -ENOMEM: nothing was applied. */
 int inode_publish(struct inode_table *table, const struct tree_diff *diff,
                   const struct tree *after);
 

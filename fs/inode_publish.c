@@ -10,6 +10,7 @@
 
 #define BATCH 1024 /* changes for which requests have to wait, a millisecond or so */
 
+/* Lock held. Downwards it can not fail: what has references has an entry. */
 static int change_references(struct inode_table *table, const struct reference_change *change,
                              const struct tree *after)
 {
@@ -33,21 +34,55 @@ static void give_way(void)
     nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
 }
 
-int inode_publish(struct inode_table *table, const struct tree_diff *diff, const struct tree *after)
+enum pass {
+    UPWARDS,
+    DOWNWARDS,
+    BACK, /* what went upwards */
+};
+
+static int make_change(struct inode_table *table, struct reference_change change,
+                       const struct tree *after, enum pass pass)
 {
+    const bool up = change.after > change.before;
+
+    if (up == (pass == DOWNWARDS))
+        return 0;
+    if (pass == BACK)
+        change = (struct reference_change){change.key, change.after, change.before};
+    return change_references(table, &change, after);
+}
+
+/* Of the first count changes, in batches; ret_done: how many were made. */
+static int make_changes(struct inode_table *table, const struct tree_diff *diff, size_t count,
+                        const struct tree *after, enum pass pass, size_t *ret_done)
+{
+    size_t done = 0;
     int r = 0;
 
-    for (size_t done = 0; done < diff->reference_count;) {
-        const size_t left = diff->reference_count - done;
+    while (r == 0 && done < count) {
+        const size_t left = count - done;
         const size_t end = done + (left < BATCH ? left : BATCH);
 
         if (done > 0)
             give_way();
         scoped_lock(&table->lock);
-        for (; done < end; done++)
-            if (change_references(table, &diff->references[done], after) < 0)
-                r = -ENOMEM;
+        for (; r == 0 && done < end; done += r == 0)
+            r = make_change(table, diff->references[done], after, pass);
     }
+    *ret_done = done;
+    return r;
+}
+
+/* Upwards first, since only that needs memory, and can be taken back without any. */
+int inode_publish(struct inode_table *table, const struct tree_diff *diff, const struct tree *after)
+{
+    size_t done;
+    int r = make_changes(table, diff, diff->reference_count, after, UPWARDS, &done);
+
+    if (r < 0)
+        make_changes(table, diff, done, after, BACK, &done);
+    else
+        make_changes(table, diff, diff->reference_count, after, DOWNWARDS, &done);
     return r;
 }
 

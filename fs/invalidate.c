@@ -100,20 +100,29 @@ static void forget_folders(struct mount *mount, const struct tree_diff *diff,
     }
 }
 
+static void forget_attributes(struct mount *mount, const struct blob_key *key)
+{
+    uint64_t nodeids[FACES];
+
+    inode_faces(mount->table, key, nodeids);
+    for (size_t face = 0; face < FACES; face++)
+        if (nodeids[face])
+            fuse_lowlevel_notify_inval_inode(mount->session, nodeids[face], -1, 0);
+}
+
 /* Of what has a name before and after. What has none any more was invalidated with its names, and
  * what had none has been looked up in this generation, unless it is open. */
 static void forget_counts(struct mount *mount, const struct tree_diff *diff)
 {
-    uint64_t nodeids[FACES];
+    for (size_t i = 0; i < diff->reference_count; i++)
+        if (diff->references[i].before && diff->references[i].after)
+            forget_attributes(mount, &diff->references[i].key);
+}
 
-    for (size_t i = 0; i < diff->reference_count; i++) {
-        if (!diff->references[i].before || !diff->references[i].after)
-            continue;
-        inode_faces(mount->table, &diff->references[i].key, nodeids);
-        for (size_t face = 0; face < FACES; face++)
-            if (nodeids[face])
-                fuse_lowlevel_notify_inval_inode(mount->session, nodeids[face], -1, 0);
-    }
+static void forget_all_attributes(struct mount *mount, const struct tree *tree)
+{
+    for (uint32_t i = 0; i < tree_blob_count(tree); i++)
+        forget_attributes(mount, &tree_blob(tree, i)->key);
 }
 
 /* Of what has names only before or only after. */
@@ -123,7 +132,10 @@ static void forget_counts_of_open_files(struct mount *mount, const struct tree *
     scoped_free struct inode_opened *opened = NULL;
     size_t count = 0;
 
-    inode_opened(mount->table, &opened, &count);
+    if (inode_opened(mount->table, &opened, &count) < 0) {
+        forget_all_attributes(mount, before);
+        forget_all_attributes(mount, after);
+    }
     for (size_t i = 0; i < count; i++)
         if (!tree_blob_find(before, &opened[i].key) != !tree_blob_find(after, &opened[i].key))
             fuse_lowlevel_notify_inval_inode(mount->session, opened[i].nodeid, -1, 0);
@@ -135,4 +147,55 @@ void invalidate_rest(struct mount *mount, const struct tree_diff *diff, const st
     forget_folders(mount, diff, before, after, published_ns);
     forget_counts(mount, diff);
     forget_counts_of_open_files(mount, before, after);
+}
+
+/* --- without memory --- */
+
+/* Those of tree that the other does not have, or has otherwise. */
+static void forget_what_differs(struct mount *mount, const struct tree *tree,
+                                const struct tree *other)
+{
+    char path[TREE_PATH_MAX];
+
+    for (uint32_t i = 1; i < tree_node_count(tree); i++) {
+        const struct tree_node *node = tree_node(tree, i);
+        const struct tree_node *there;
+
+        if (tree_path(tree, node, path, sizeof(path)) < 0)
+            continue;
+        there = tree_find(other, path);
+        if (!there || !tree_node_equal(tree, node, other, there)) {
+            const struct name_change change = {.before = node};
+
+            if (parent_path(&change, tree, NULL, path))
+                forget_name(mount, &change, path);
+        }
+    }
+}
+
+void invalidate_names_without_memory(struct mount *mount, const struct tree *before,
+                                     const struct tree *after)
+{
+    forget_what_differs(mount, before, after);
+    forget_what_differs(mount, after, before); /* names that were looked up in vain */
+}
+
+/* Every folder and every file, changed or not. */
+void invalidate_rest_without_memory(struct mount *mount, const struct tree *before,
+                                    const struct tree *after, int64_t published_ns)
+{
+    char path[TREE_PATH_MAX];
+
+    for (uint32_t i = 0; i < tree_node_count(after); i++) {
+        const struct tree_node *node = tree_node(after, i);
+        uint64_t nodeid;
+
+        if (node->type != TREE_DIR || tree_path(after, node, path, sizeof(path)) < 0)
+            continue;
+        nodeid = inode_touch_dir(mount->table, path, published_ns);
+        if (nodeid)
+            fuse_lowlevel_notify_inval_inode(mount->session, nodeid, -1, 0);
+    }
+    forget_all_attributes(mount, before);
+    forget_all_attributes(mount, after);
 }

@@ -110,18 +110,26 @@ static void unregister_file(void *arg, int id)
     ioctl(fuse_session_fd(mount->session), BACKING_CLOSE, &number);
 }
 
-/* A diff from nothing: every blob of the tree gets its references. */
-static int adopt_tree(struct mount *mount, struct tree *tree)
+/* The table counts the references of this tree from now on; or, without memory, still those of the
+ * one before: then the next one makes up for it. */
+static int count_changes(struct mount *mount, const struct tree_diff *diff, struct tree *tree)
 {
-    struct tree_diff diff;
-    int r;
+    int r = inode_publish(mount->table, diff, tree);
 
-    r = tree_diff_make(NULL, tree, &diff);
     if (r < 0)
         return r;
-    r = inode_publish(mount->table, &diff, tree);
-    tree_diff_release(&diff);
-    return r;
+    tree_unref(mount->counted);
+    mount->counted = tree_ref(tree);
+    return 0;
+}
+
+/* Of a diff from nothing every blob gets its own. */
+static int count_tree(struct mount *mount, struct tree *tree)
+{
+    scoped(tree_diff_release) struct tree_diff diff = {0};
+    int r = tree_diff_make(mount->counted, tree, &diff);
+
+    return r < 0 ? r : count_changes(mount, &diff, tree);
 }
 
 int mount_new(const struct mount_conf *conf, struct tree *tree, struct mount **ret_mount)
@@ -138,7 +146,7 @@ int mount_new(const struct mount_conf *conf, struct tree *tree, struct mount **r
     live_init(&mount->live);
     r = mount->source ? inode_table_new(&mount->table) : -ENOMEM;
     if (!r)
-        r = adopt_tree(mount, tree);
+        r = count_tree(mount, tree);
     if (!r)
         r = passthrough_new(&(struct passthrough_kernel){mount, register_file, unregister_file},
                             &mount->passthrough);
@@ -174,27 +182,30 @@ int mount_run(struct mount *mount, void (*ready)(void *arg), void *arg)
     return r < 0 ? r : 0;
 }
 
+/* Whatever happens the switch is made: what was withdrawn goes after it. */
 void mount_publish(struct mount *mount, struct tree *tree)
 {
     scoped_view struct view_now now = view_get(&mount->view);
     scoped(tree_unrefp) struct tree *before = NULL;
-    struct tree_diff diff;
+    scoped(tree_diff_release) struct tree_diff diff = {0};
+    const bool known = tree_diff_make(now.tree, tree, &diff) == 0;
+    const bool counted = (known && mount->counted == now.tree ? count_changes(mount, &diff, tree)
+                                                              : count_tree(mount, tree)) == 0;
     int64_t published_ns;
-    int r;
 
-    r = tree_diff_make(now.tree, tree, &diff);
-    if (r == 0) {
-        inode_publish(mount->table, &diff, tree);
-        view_leave(&mount->view);
+    view_leave(&mount->view);
+    if (known)
         invalidate_names(mount, &diff, now.tree, tree);
-    }
+    else
+        invalidate_names_without_memory(mount, now.tree, tree);
     before = view_swap(&mount->view, tree_ref(tree), &published_ns);
-    if (r < 0)
-        return;
-    invalidate_rest(mount, &diff, before, tree, published_ns);
-    tree_diff_release(&diff);
+    if (known)
+        invalidate_rest(mount, &diff, before, tree, published_ns);
+    else
+        invalidate_rest_without_memory(mount, before, tree, published_ns);
+    (void)counted;
 #if AGNESFS_DEBUG
-    if (inode_audit(mount->table, tree) < 0)
+    if (counted && inode_audit(mount->table, tree) < 0)
         abort();
 #endif
 }
@@ -222,6 +233,7 @@ void mount_free(struct mount *mount)
     if (lies)
         mounter_unmount(mount->conf.mounter);
     inode_table_free(mount->table);
+    tree_unref(mount->counted);
     live_release(&mount->live);
     view_release(&mount->view);
     free(mount->source);

@@ -14,6 +14,7 @@
 
 #define FUSE_USE_VERSION 317
 
+#include <errno.h>
 #include <fuse_lowlevel.h>
 #include <stdatomic.h>
 
@@ -37,6 +38,8 @@ struct mount {
     struct passthrough *passthrough;
     bool mounted;
 
+    struct tree *counted; /* whose references the table counts; the publishing thread's */
+
     struct view view; /* has its own lock */
     struct live live; /* the same */
 
@@ -57,6 +60,21 @@ struct mount {
 static inline struct mount *mount_of(fuse_req_t req)
 {
     return fuse_req_userdata(req);
+}
+
+/* What the reader is told. What we are short of is no business of his: "too many open files" would
+ * be a word about his own. */
+static inline int errno_for_reader(int error)
+{
+    switch (-error) {
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+    case ENOSPC:
+    case EDQUOT:
+    case EROFS: return EIO;
+    default: return -error;
+    }
 }
 
 /* --- attr.c: what `stat` shows --- */
@@ -109,5 +127,11 @@ void invalidate_names(struct mount *mount, const struct tree_diff *diff, const s
                       const struct tree *after);
 void invalidate_rest(struct mount *mount, const struct tree_diff *diff, const struct tree *before,
                      const struct tree *after, int64_t published_ns);
+
+/* The same where there was no memory for a diff: no less is told, but it takes a look at every name. */
+void invalidate_names_without_memory(struct mount *mount, const struct tree *before,
+                                     const struct tree *after);
+void invalidate_rest_without_memory(struct mount *mount, const struct tree *before,
+                                    const struct tree *after, int64_t published_ns);
 
 extern const struct fuse_lowlevel_ops mount_ops; /* ops.c */

@@ -104,7 +104,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
     r = lookup(mount, parent, name, &entry);
     if (r < 0) {
-        fuse_reply_err(req, -r);
+        fuse_reply_err(req, errno_for_reader(r));
         return;
     }
     if (fuse_reply_entry(req, &entry) < 0 && entry.ino)
@@ -136,7 +136,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info 
     note_uring(req);
     r = attr_facts(mount, &now, nodeid, &facts);
     if (r < 0) {
-        fuse_reply_err(req, -r);
+        fuse_reply_err(req, errno_for_reader(r));
         return;
     }
     attr_of_inode(mount, now.tree, &facts, &attr);

@@ -192,7 +192,7 @@ void serve_getxattr(fuse_req_t req, fuse_ino_t nodeid, const char *name, size_t 
     const int r = value_of(mount_of(req), nodeid, name, text);
 
     if (r < 0)
-        fuse_reply_err(req, -r);
+        fuse_reply_err(req, errno_for_reader(r));
     else
         reply_value(req, text, (size_t)r, size);
 }
