@@ -18,39 +18,47 @@ static void mark(const struct tree *tree, const struct tree_node *node, bool *pi
         mark(tree, tree_node(tree, node->dir.first + i), pinned);
 }
 
-/* One flag a blob; NULL: nothing is pinned, or there was no memory. */
-static bool *find_pinned(const struct pins *pins, const struct tree *tree)
+int engine_pinned_in(struct engine *engine, const struct tree *tree, bool **ret_pinned)
 {
-    bool *pinned = pins_count(pins) > 0 ? calloc(tree_blob_count(tree) + 1, sizeof(*pinned)) : NULL;
+    bool *pinned;
 
-    for (uint32_t i = 0; pinned && i < tree_row_count(tree); i++) {
+    scoped_lock(&engine->pins_lock);
+    if (pins_count(engine->pins) == 0) {
+        *ret_pinned = NULL;
+        return 0;
+    }
+    pinned = calloc(tree_blob_count(tree) + 1, sizeof(*pinned));
+    if (!pinned)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < tree_row_count(tree); i++) {
         const struct tree_row *row = tree_row(tree, i);
 
-        if (row->path && pins_match(pins, tree, row))
+        if (row->path && pins_match(engine->pins, tree, row))
             mark(tree, tree_find(tree, row->path), pinned);
     }
-    return pinned;
+    *ret_pinned = pinned;
+    return 0;
 }
 
-bool *engine_pinned_in(struct engine *engine, const struct tree *tree)
+bool *engine_set_pinned(struct engine *engine, int r, bool *pinned)
 {
-    scoped_lock(&engine->pins_lock);
-    return find_pinned(engine->pins, tree);
+    bool *old = engine->pinned;
+
+    engine->pinned = pinned;
+    engine->pinned_unknown = r < 0;
+    return old;
 }
 
 /* The pins have changed, the generation has not; if it does meanwhile, whoever publishes sees them. */
 static void find_anew(struct engine *engine)
 {
     scoped(tree_unrefp) struct tree *tree = engine_tree(engine);
-    scoped_free bool *pinned = tree ? engine_pinned_in(engine, tree) : NULL;
+    scoped_free bool *pinned = NULL;
+    int r = tree ? engine_pinned_in(engine, tree, &pinned) : 0;
 
     scoped_lock(&engine->lock);
-    if (tree && engine->tree == tree) {
-        bool *old = engine->pinned;
-
-        engine->pinned = pinned;
-        pinned = old;
-    }
+    if (tree && engine->tree == tree)
+        pinned = engine_set_pinned(engine, r, pinned);
 }
 
 /* The caller holds the lock. */
@@ -80,7 +88,7 @@ static enum keep_class judge(void *arg, const struct blob_key *key)
     blob = engine->tree ? tree_blob_find(engine->tree, key) : NULL;
     if (!blob)
         return engine->staging || atomic_load(&engine->blind) ? KEEP_PINNED : KEEP_UNWANTED;
-    return is_pinned(engine, blob) ? KEEP_PINNED : KEEP_LISTED;
+    return is_pinned(engine, blob) || engine->pinned_unknown ? KEEP_PINNED : KEEP_LISTED;
 }
 
 static void set_budget(struct engine *engine, uint64_t cache_size)

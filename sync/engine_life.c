@@ -76,7 +76,9 @@ static int load_last_generation(struct engine *engine)
         return r;
     tree_settle(&state.tree);
     engine->tree = state.tree;
-    engine->pinned = engine_pinned_in(engine, state.tree);
+    r = engine_pinned_in(engine, state.tree, &engine->pinned);
+    if (r < 0)
+        return r;
     engine->status.last_success_unix = engine->state_unix = state.last_sync_unix;
     memcpy(engine->doubt_since, state.doubt_since, sizeof(engine->doubt_since));
     return 0;

@@ -80,6 +80,7 @@ struct engine {
     unsigned prefetching;
     uint64_t prefetching_bytes; /* of those, when they are whole */
     bool *pinned;               /* one flag a blob of tree; NULL: none is */
+    bool pinned_unknown;        /* for want of memory: then any may be */
     bool staging;               /* blobs come that tree does not list yet */
     bool unflushed;             /* a blob came that no refresh waited for */
     bool stray;    /* a want ended of what is no longer listed: some of it may be here */
@@ -250,8 +251,12 @@ void engine_sweep(struct engine *engine, enum sweep_when when);
 
 /* --- what stays --- */
 
-/* For each blob of the tree: is it pinned? malloc'd; NULL: none is, or there was no memory. */
-bool *engine_pinned_in(struct engine *engine, const struct tree *tree);
+/* For each blob of the tree: is it pinned? malloc'd; NULL: none is. -ENOMEM */
+int engine_pinned_in(struct engine *engine, const struct tree *tree, bool **ret_pinned);
+
+/* The engine's tree has these flags now; r: what the above returned. Gives back the old ones. The
+ * caller holds the lock. */
+bool *engine_set_pinned(struct engine *engine, int r, bool *pinned);
 
 /* From now on the store asks us what it may let go. */
 void engine_set_budget(struct engine *engine);

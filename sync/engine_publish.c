@@ -23,7 +23,7 @@ int refresh_make_tree(struct refresh *refresh)
         r = report_fill(refresh->report, refresh->before, refresh->next, refresh->manifest,
                         refresh->plan);
     if (r < 0)
-        return refresh_fail(refresh, r, "no tree could be made: error %d", -r);
+        return refresh_fail(refresh, r, "no tree could be made: %s", strerror(-r));
     plan_items(refresh->plan, &items);
     if (refresh->flags & REFRESH_DRY_RUN && items > 0)
         refresh->report->changed = true;
@@ -39,7 +39,7 @@ int refresh_save_state(struct refresh *refresh)
     memcpy(state.doubt_since, refresh->doubt_since, sizeof(state.doubt_since));
     r = state_save(store_dirfd(engine->conf.store), &state);
     if (r < 0)
-        return refresh_fail(refresh, r, "the state can not be written: error %d", -r);
+        return refresh_fail(refresh, r, "the state can not be written: %s", strerror(-r));
     memcpy(engine->doubt_since, refresh->doubt_since, sizeof(engine->doubt_since));
     engine->torn = false;
     engine->state_unix = state.last_sync_unix;
@@ -52,7 +52,7 @@ int refresh_make_durable(struct refresh *refresh)
     int r = store_flush(refresh->engine->conf.store);
 
     if (r < 0)
-        return refresh_fail(refresh, r, "the cache can not be written: error %d", -r);
+        return refresh_fail(refresh, r, "the cache can not be written: %s", strerror(-r));
     return refresh_save_state(refresh);
 }
 
@@ -86,17 +86,15 @@ static void audit_references(struct refresh *refresh)
 
 void engine_show(struct engine *engine, struct tree *tree)
 {
-    scoped_free bool *pinned = engine_pinned_in(engine, tree);
+    scoped_free bool *pinned = NULL;
     struct tree *old;
+    int r = engine_pinned_in(engine, tree, &pinned);
 
     {
         scoped_lock(&engine->lock);
-        bool *old_pinned = engine->pinned;
-
         old = engine->tree;
         engine->tree = tree_ref(tree);
-        engine->pinned = pinned;
-        pinned = old_pinned;
+        pinned = engine_set_pinned(engine, r, pinned);
     }
     tree_unref(old);
     engine_forget_problems(engine, tree);

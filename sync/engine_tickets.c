@@ -3,6 +3,7 @@
  * in asks (and the sync thread will take it), or running, or in the ring of those that ended; a
  * slot of the ring that shows a later ticket says that ours has long ended too. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -118,6 +119,8 @@ void engine_ended(struct engine *engine, const struct ask *ask, struct report *r
         status->error = report ? report->error : -ENOMEM;
         if (report)
             memcpy(status->message, report->message, sizeof(status->message));
+        else
+            snprintf(status->message, sizeof(status->message), "no memory");
         if (status->error == 0)
             status->last_success_unix = engine_unix_now();
         pthread_cond_broadcast(&engine->changed);

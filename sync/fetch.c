@@ -218,6 +218,11 @@ int fetch_new(const struct fetch_conf *conf, struct fetch **ret_fetch)
         fetch_free(fetch);
         return -ENOMEM;
     }
+    /* Without a descriptor left it makes one that can not be woken, and does not say so. */
+    if (curl_multi_wakeup(fetch->multi) != CURLM_OK) {
+        fetch_free(fetch);
+        return -EMFILE;
+    }
     curl_multi_setopt(fetch->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
                       (long)conf->connections_per_host);
     *ret_fetch = fetch;

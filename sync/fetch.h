@@ -63,7 +63,7 @@ enum fetch_end {
     FETCH_ABORTED,   /* a callback said no, or fetch_cancel */
     FETCH_REFUSED,   /* encoding or headers we do not take, unsupported URL */
     FETCH_NOT_FOUND, /* file:// only: no such file */
-    FETCH_LOCAL,     /* no memory */
+    FETCH_LOCAL,     /* no memory, no descriptor */
 };
 
 struct fetch_result {

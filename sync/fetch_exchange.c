@@ -114,6 +114,11 @@ void exchange_finish(struct fetch_exchange *exchange, CURLcode code)
         exchange_end(exchange, FETCH_REFUSED, "its address is not a public one");
         return;
     }
+    if (code == CURLE_COULDNT_CONNECT && exchange->socket_error) {
+        exchange_end(exchange, FETCH_LOCAL,
+                     strerror_r(exchange->socket_error, buffer, sizeof(buffer)));
+        return;
+    }
     curl_easy_getinfo(exchange->easy, CURLINFO_OS_ERRNO, &system_error);
     if (code == CURLE_COULDNT_CONNECT && system_error > 0)
         message = strerror_r((int)system_error, buffer, sizeof(buffer));
@@ -205,13 +210,16 @@ static size_t on_body(char *data, size_t one, size_t size, void *arg)
 void exchange_step_file(struct fetch_exchange *exchange)
 {
     const void *data = NULL;
+    char message[160];
     ssize_t size = 0;
 
     if (exchange->file_error) {
         bool absent = exchange->file_error == -ENOENT;
 
+        snprintf(message, sizeof(message), "the file can not be read: %s",
+                 strerror(-exchange->file_error));
         exchange_end(exchange, absent ? FETCH_NOT_FOUND : FETCH_LOST,
-                     absent ? "no such file" : "the file can not be read");
+                     absent ? "no such file" : message);
         return;
     }
     if (!exchange->head_done) {
@@ -227,7 +235,9 @@ void exchange_step_file(struct fetch_exchange *exchange)
     if (exchange->aborted)
         exchange_end(exchange, FETCH_ABORTED, "stopped");
     else if (size < 0)
-        exchange_end(exchange, FETCH_LOST, "the file became shorter while it was read");
+        exchange_end(exchange, FETCH_LOST,
+                     size == -ENODATA ? "the file became shorter while it was read"
+                                      : "the file can not be read");
     else if (size == 0 && !exchange->pause)
         exchange_end(exchange, FETCH_COMPLETE, "");
 }
@@ -292,12 +302,16 @@ static int add_headers(struct fetch_exchange *exchange, const struct fetch_reque
 static curl_socket_t on_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
     struct fetch_exchange *exchange = arg;
+    int fd;
 
-    if (!address_is_public(&address->addr)) {
+    if (exchange->only_public && !address_is_public(&address->addr)) {
         exchange->not_public = true;
         return CURL_SOCKET_BAD;
     }
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS))
+        exchange->socket_error = errno;
+    return fd;
 }
 
 bool fetch_has_proxy_of_environment(const struct fetch *fetch)
@@ -314,6 +328,14 @@ bool fetch_has_proxy_of_environment(const struct fetch *fetch)
     return false;
 }
 
+/* libcurl keeps copies of texts. One that it has no memory for must not be left out: it may be the
+ * certificates that are trusted. */
+static void set_text(struct fetch_exchange *exchange, CURLoption option, const char *text)
+{
+    if (text && curl_easy_setopt(exchange->easy, option, text) != CURLE_OK)
+        exchange->unset = true;
+}
+
 /* Where a proxy was given, it is what we connect to. */
 static void set_foreign(struct fetch_exchange *exchange)
 {
@@ -321,9 +343,8 @@ static void set_foreign(struct fetch_exchange *exchange)
 
     if (proxy && proxy[0])
         return;
-    curl_easy_setopt(exchange->easy, CURLOPT_PROXY, "");
-    curl_easy_setopt(exchange->easy, CURLOPT_OPENSOCKETFUNCTION, on_socket);
-    curl_easy_setopt(exchange->easy, CURLOPT_OPENSOCKETDATA, exchange);
+    exchange->only_public = true;
+    set_text(exchange, CURLOPT_PROXY, "");
 }
 
 static void set_options(struct fetch_exchange *exchange, const char *url)
@@ -331,7 +352,7 @@ static void set_options(struct fetch_exchange *exchange, const char *url)
     const struct fetch *fetch = exchange->fetch;
     CURL *easy = exchange->easy;
 
-    curl_easy_setopt(easy, CURLOPT_URL, url);
+    set_text(exchange, CURLOPT_URL, url);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, exchange);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, exchange->headers);
     curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
@@ -343,7 +364,9 @@ static void set_options(struct fetch_exchange *exchange, const char *url)
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     /* Whoever ends it would wait for the resolver, with everybody else. */
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, exchange);
+    set_text(exchange, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
     curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
@@ -356,17 +379,12 @@ static void set_options(struct fetch_exchange *exchange, const char *url)
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_SIZE);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
     if (exchange->request.gzip)
-        curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
-    if (exchange->request.json)
-        curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, exchange->request.json);
-    if (exchange->request.method)
-        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, exchange->request.method);
-    if (fetch->user_agent)
-        curl_easy_setopt(easy, CURLOPT_USERAGENT, fetch->user_agent);
-    if (fetch->ca_file)
-        curl_easy_setopt(easy, CURLOPT_CAINFO, fetch->ca_file);
-    if (fetch->proxy)
-        curl_easy_setopt(easy, CURLOPT_PROXY, fetch->proxy);
+        set_text(exchange, CURLOPT_ACCEPT_ENCODING, "gzip");
+    set_text(exchange, CURLOPT_COPYPOSTFIELDS, exchange->request.json);
+    set_text(exchange, CURLOPT_CUSTOMREQUEST, exchange->request.method);
+    set_text(exchange, CURLOPT_USERAGENT, fetch->user_agent);
+    set_text(exchange, CURLOPT_CAINFO, fetch->ca_file);
+    set_text(exchange, CURLOPT_PROXY, fetch->proxy);
     if (exchange->request.foreign)
         set_foreign(exchange);
 }
@@ -382,5 +400,7 @@ int exchange_start_http(struct fetch_exchange *exchange, const struct fetch_requ
     if (!exchange->easy)
         return -ENOMEM;
     set_options(exchange, url);
+    if (exchange->unset)
+        return -ENOMEM;
     return curl_multi_add_handle(exchange->fetch->multi, exchange->easy) == CURLM_OK ? 0 : -ENOMEM;
 }

@@ -109,7 +109,7 @@ ssize_t fetch_file_read(struct fetch_file *file, const void **ret_data)
     if (got < 0)
         return negative_errno();
     if (got == 0)
-        return -EIO;
+        return -ENODATA;
     file->offset += (uint64_t)got;
     *ret_data = file->block;
     return got;

@@ -21,5 +21,6 @@ void fetch_file_close(struct fetch_file *file); /* NULL is allowed */
 /* Strings point into the file. */
 void fetch_file_head(const struct fetch_file *file, struct fetch_head *ret_head);
 
-/* The next block: its size, 0 at the end; -EIO when the file became shorter. */
+/* The next block: its size, 0 at the end; -ENODATA when the file became shorter, else
+ * what the system says. */
 ssize_t fetch_file_read(struct fetch_file *file, const void **ret_data);

@@ -30,11 +30,14 @@ struct fetch_exchange {
     char error[CURL_ERROR_SIZE];
     struct fetch_file *file; /* file */
     int file_error;
+    int socket_error; /* why there was none to be had */
     struct head_parser parser;
     bool head_done;
     bool aborted;        /* a callback said no */
     const char *refused; /* why we do not take the answer */
-    bool not_public;     /* an address was not connected to */
+    bool only_public;    /* other addresses are not connected to */
+    bool not_public;     /* there was one */
+    bool unset;          /* an option could not be set */
     bool pause;          /* as asked */
     bool paused;         /* as it is */
     int64_t progress_ms;

@@ -267,9 +267,13 @@ static void job_blame_disk(struct job *job, int error)
                                          : "the bundle is no markdown text");
         break;
     case -ENOSPC: job_say(job, ATTEMPT_LOCAL, error, "no space left for the cache"); break;
+    case -EDQUOT:
+        job_say(job, ATTEMPT_LOCAL, error, "no space left for the cache: the quota is used up");
+        break;
+    case -ENOMEM: job_say(job, ATTEMPT_LOCAL, error, "no memory"); break;
     default:
         job_say(job, ATTEMPT_LOCAL, error, "");
-        snprintf(job->message, sizeof(job->message), "cache: error %d", -error);
+        snprintf(job->message, sizeof(job->message), "cache: %s", strerror(-error));
         break;
     }
 }
