@@ -116,14 +116,22 @@ static int lookup_live(struct mount *mount, const struct tree_node *node, int64_
     return inode_lookup_text(mount->table, text, size, &key, published_ns, facts);
 }
 
+/* Of bytes that arrive the kernel is told only where it knows the lazy face. So whoever is about to
+ * give that one away looks once more: those that came a moment ago were told to nobody. */
 static int lookup_blob(struct mount *mount, const struct view_now *now,
                        const struct tree_node *node, struct inode_facts *facts)
 {
     const struct provider *provider = &mount->conf.provider;
     const struct tree_blob *blob = tree_blob(now->tree, node->blob);
     const bool resident = provider->resident(provider->arg, &blob->key);
-    const int r = inode_lookup_blob(mount->table, blob, resident ? FACE_FULL : FACE_LAZY, facts);
+    int r = inode_lookup_blob(mount->table, blob, resident ? FACE_FULL : FACE_LAZY, facts);
 
+    if (r == 0 && !resident && provider->resident(provider->arg, &blob->key)) {
+        const uint64_t lazy = facts->nodeid;
+
+        r = inode_lookup_blob(mount->table, blob, FACE_FULL, facts);
+        inode_forget(mount->table, lazy, 1);
+    }
     facts->references = blob->references;
     return r;
 }
