@@ -44,35 +44,11 @@ static void hex_of(const char *content, char ret_hex[33])
     snprintf(ret_hex, 33, "%.32s", text + 4);
 }
 
-static char *give_token(void *arg)
-{
-    struct fixture *f = arg;
-
-    f->token_asked++;
-    return f->token ? strdup(f->token) : NULL;
-}
-
-static void open_transfers(struct fixture *f, unsigned jobs, unsigned timeout_s)
-{
-    struct transfers_conf conf = {
-        .store = f->store,
-        .source = f->source,
-        .jobs = jobs,
-        .timeout_s = timeout_s,
-        .proxy = "",
-        .token = give_token,
-        .token_arg = f,
-    };
-
-    transfers_free(f->transfers);
-    assert_int_equal(transfers_new(&conf, &f->transfers), 0);
-}
-
 static int set_up(void **state)
 {
     struct fixture *f = fixture_new();
 
-    open_transfers(f, 8, 10);
+    fixture_open(f, 8, 10);
     *state = f;
     return 0;
 }
@@ -738,7 +714,7 @@ static void urgent_wants_overtake(void **state)
 {
     struct fixture *f = *state;
 
-    open_transfers(f, 1, 10);
+    fixture_open(f, 1, 10);
     http_server_hold(f->server, true);
     ask_numbered(f, 0, 3, WANT_PREFETCH);
     wait_for_requests(f, 1);
@@ -821,7 +797,7 @@ static void free_ends_everything_and_keeps_what_came(void **state)
     assert_int_equal(f->result.error, -ECANCELED);
     assert_true(partials(f) > 0);
 
-    open_transfers(f, 8, 10);
+    fixture_open(f, 8, 10);
     assert_int_equal(fetch(f, &(struct wish){.path = "/t"}), 0);
     assert_int_equal(f->result.bytes, SIZE - 7);
 }
@@ -845,7 +821,7 @@ static void silence_ends_in_a_timeout_also_in_line(void **state)
     int64_t began = monotonic_ms();
     int64_t took;
 
-    open_transfers(f, 1, 1);
+    fixture_open(f, 1, 1);
     http_server_hold(f->server, true);
     ask_numbered(f, 0, 3, WANT_STAGE);
     await(f, 3);
@@ -887,7 +863,7 @@ static void a_static_source_gets_no_token(void **state)
     answer(f, &(struct http_answer){GOOD});
     transfers_free(take_ptr(f->transfers));
     assert_int_equal(source_parse(url, &f->source), 0);
-    open_transfers(f, 1, 10);
+    fixture_open(f, 1, 10);
     assert_int_equal(fetch(f, &(struct wish){.path = "/t"}), 0);
     assert_false(http_server_has_header(f->server, 0, "Authorization", NULL));
     assert_int_equal(f->token_asked, 0);

@@ -10,34 +10,11 @@
 #define TOKEN "a-token-that-is-long-enough"
 #define LONG (3 << 20) /* more than a block, and much more than counts as progress */
 
-static char *give_token(void *arg)
-{
-    const struct fixture *f = arg;
-
-    return f->token ? strdup(f->token) : NULL;
-}
-
-static void open_transfers(struct fixture *f, unsigned jobs, unsigned timeout_s)
-{
-    const struct transfers_conf conf = {
-        .store = f->store,
-        .source = f->source,
-        .jobs = jobs,
-        .timeout_s = timeout_s,
-        .proxy = "",
-        .token = give_token,
-        .token_arg = f,
-    };
-
-    transfers_free(take_ptr(f->transfers));
-    assert_int_equal(transfers_new(&conf, &f->transfers), 0);
-}
-
 static int set_up(void **state)
 {
     struct fixture *f = fixture_new();
 
-    open_transfers(f, 8, 2);
+    fixture_open(f, 8, 2);
     *state = f;
     return 0;
 }
@@ -106,7 +83,7 @@ static void what_is_lost_again_and_again_is_given_up(void **state)
     char *bytes = malloc(LONG);
     char *urls[3][2] = {{NULL}};
 
-    open_transfers(f, 8, 10);
+    fixture_open(f, 8, 10);
     memset(bytes, 'x', LONG);
     for (size_t i = 0; i < 3; i++) {
         urls[i][0] = http_server_url(f->server, paths[i]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* transfer_fixture.h - a transfer engine between a server and a store, for the tests of transfers.
  *
- *     fixture_new -> transfers_new -> a want, with on_done -> await -> f->result -> fixture_free */
+ *     fixture_new -> fixture_open -> a want, with on_done -> await -> f->result -> fixture_free */
 #pragma once
 
 #include <pthread.h>
@@ -37,9 +37,10 @@ struct fixture {
     unsigned ended;            /* lock */
     struct want_result result; /* lock; of the last one */
 
-    /* test_transfer.c's */
     const char *token;
     unsigned token_asked;
+
+    /* test_transfer.c's */
     char text[256]; /* lock; of the last document */
 
     /* test_transfer_signed.c's */
@@ -62,7 +63,32 @@ static inline struct blob_key key_of(const void *content, size_t size)
     return key;
 }
 
-/* Without transfers: what they are told is each test's own. */
+static inline char *fixture_token(void *arg)
+{
+    struct fixture *f = arg;
+
+    f->token_asked++;
+    return f->token ? strdup(f->token) : NULL;
+}
+
+/* The usual transfers, in the place of those that were. */
+static inline void fixture_open(struct fixture *f, unsigned jobs, unsigned timeout_s)
+{
+    const struct transfers_conf conf = {
+        .store = f->store,
+        .source = f->source,
+        .jobs = jobs,
+        .timeout_s = timeout_s,
+        .proxy = "",
+        .token = fixture_token,
+        .token_arg = f,
+    };
+
+    transfers_free(take_ptr(f->transfers));
+    assert_int_equal(transfers_new(&conf, &f->transfers), 0);
+}
+
+/* Without transfers: fixture_open, or what is the test's own. */
 static inline struct fixture *fixture_new(void)
 {
     struct fixture *f = calloc(1, sizeof(*f));
