@@ -161,8 +161,7 @@ def test_who_unmounts_holds_neither_the_connection_nor_a_file(agnes, served):
     agnes.write_token("a-token")
     with agnes.mount(served.url) as mount:
         pid = mount.status()["pid"]
-        (mounter,) = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()
-                      and status_of(entry.name).get("PPid") == str(pid)]
+        (mounter,) = children_of(pid)
         held = {os.readlink(link) for link in Path(f"/proc/{mounter}/fd").iterdir()}
         assert held == {"/dev/null", next(name for name in held if name.startswith("socket:"))}
         assert b"a-token" not in memory_of(mounter)
@@ -170,6 +169,11 @@ def test_who_unmounts_holds_neither_the_connection_nor_a_file(agnes, served):
             os.kill(mounter, number)
         assert mount.status()["state"] == "ready"
     wait_for(lambda: not Path(f"/proc/{mounter}").exists(), what="it ends with its daemon")
+
+
+def children_of(pid):
+    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()]
 
 
 def memory_of(pid):
