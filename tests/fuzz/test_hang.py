@@ -265,8 +265,8 @@ def test_what_drips_keeps_no_place_from_others(world):
         world.server.always(f"/api/data/{name}/*", Fault(drip=30))
     world.start("timeout=2s")
     readers = [world.read(name) for name in dripping]
-    wait_for(lambda: all(world.server.count(f"/api/data/{name}/*") for name in dripping[:10]),
-             what="requests in all places")
+    wait_for(lambda: sum(world.server.count(f"/api/data/{name}/*") > 0 for name in dripping) >= 8,
+             what="requests in most places")
     for reader in readers:
         reader.kill()
         reader.wait(SECONDS)
