@@ -15,8 +15,8 @@
  *      open files, show the old st_nlink. Never with an offset: that would wait for pages that a
  *      reader holds.
  *
- * The kernel answers -ENOENT for what it does not remember; that is no error. This runs on the
- * publishing thread, which serves no request, and holds no lock: the kernel may make it wait. */
+ * The kernel answers -ENOENT for what it does not remember; that is no error. This runs on
+ * the notifier's thread, which serves no request, and holds no lock: the kernel may make it wait. */
 #include <string.h>
 
 #include "cache/scoped.h"

@@ -7,7 +7,8 @@
  *                                          descriptor on it, or a parked request
  *     getxattr, listxattr         xattr.c  what the manifest and the cache say of a file
  *     a new generation            invalidate.c tells the kernel
- *     a blob that came            notifier.c tells it too
+ *     a blob that came            notifier.c tells it too, and is the thread that tells
+ *     the process was killed      keeper.c answers what it has left unanswered
  *
  * No handler ever waits for the network. Handlers run on libfuse's threads, several at once. */
 #pragma once

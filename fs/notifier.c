@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: MIT */
+/* Why a table of its own helps: a thread that is killed while the kernel makes it wait keeps its table
+ * open. Of what the others had read from the device and not answered, the kernel takes care when their
+ * table is closed, provided that nothing of it is open in this one; of what nobody had read, the
+ * keeper, who sees by the same that they are dead. */
 #include "fs/notifier.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 #include "cache/scoped.h"
+#include "fs/keeper.h"
 #include "fs/mount_private.h"
 
 struct item {
@@ -14,15 +21,43 @@ struct item {
     struct blob_key key;
 };
 
+/* What somebody waits for. */
+struct chore {
+    void (*work)(void *arg);
+    void *arg;
+    bool done; /* lock */
+};
+
 struct notifier {
     struct mount *mount;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct item *first; /* lock */
-    struct item *last;  /* lock */
-    bool stopping;      /* lock */
+    pthread_cond_t done; /* a chore */
+    struct chore *chore; /* lock */
+    struct item *first;  /* lock */
+    struct item *last;   /* lock */
+    bool stopping;       /* lock */
 };
+
+/* From here on this thread has but the device, cloned, under the number that libfuse writes to; not
+ * even the standard streams, for whose end somebody may be waiting. Where a clone can not be had, it is
+ * the same open file as before. */
+static void take_own_files(int device)
+{
+    const unsigned number = (unsigned)device;
+
+    if (unshare(CLONE_FILES) < 0)
+        return;
+    if (number > 0)
+        close_range(0, number - 1, 0);
+    close_range(number + 1, ~0U, 0);
+
+    scoped_fd int own = keeper_clone(device);
+
+    if (own >= 0)
+        dup3(own, device, O_CLOEXEC);
+}
 
 /* Expired, not invalidated: both faces are right, so what is open or mounted there may stay. */
 static void tell_name(struct mount *mount, const struct tree *tree, const struct tree_node *node)
@@ -59,14 +94,16 @@ static void tell(struct mount *mount, const struct item *item)
         fuse_lowlevel_notify_inval_inode(mount->session, nodeids[FACE_LAZY], 0, 0);
 }
 
-static struct item *take(struct notifier *notifier)
+/* A chore, else the next item; NULL and NULL: it is over. */
+static struct item *take(struct notifier *notifier, struct chore **ret_chore)
 {
     struct item *item;
 
     scoped_lock(&notifier->lock);
-    while (!notifier->first && !notifier->stopping)
+    while (!notifier->chore && !notifier->first && !notifier->stopping)
         pthread_cond_wait(&notifier->changed, &notifier->lock);
-    if (notifier->stopping)
+    *ret_chore = notifier->chore;
+    if (notifier->chore || notifier->stopping)
         return NULL;
     item = notifier->first;
     notifier->first = item->next;
@@ -75,13 +112,27 @@ static struct item *take(struct notifier *notifier)
     return item;
 }
 
+static void perform(struct notifier *notifier, struct chore *chore)
+{
+    chore->work(chore->arg);
+    scoped_lock(&notifier->lock);
+    chore->done = true;
+    notifier->chore = NULL;
+    pthread_cond_broadcast(&notifier->done);
+}
+
 static void *notifier_main(void *arg)
 {
     struct notifier *notifier = arg;
+    struct chore *chore;
     struct item *item;
 
-    while ((item = take(notifier))) {
-        tell(notifier->mount, item);
+    take_own_files(fuse_session_fd(notifier->mount->session));
+    while ((item = take(notifier, &chore)) || chore) {
+        if (chore)
+            perform(notifier, chore);
+        else
+            tell(notifier->mount, item);
         free(item);
     }
     return NULL;
@@ -97,8 +148,10 @@ int notifier_new(struct mount *mount, struct notifier **ret_notifier)
     notifier->mount = mount;
     pthread_mutex_init(&notifier->lock, NULL);
     pthread_cond_init(&notifier->changed, NULL);
+    pthread_cond_init(&notifier->done, NULL);
     r = -pthread_create(&notifier->thread, NULL, notifier_main, notifier);
     if (r < 0) {
+        pthread_cond_destroy(&notifier->done);
         pthread_cond_destroy(&notifier->changed);
         pthread_mutex_destroy(&notifier->lock);
         free(notifier);
@@ -106,6 +159,19 @@ int notifier_new(struct mount *mount, struct notifier **ret_notifier)
     }
     *ret_notifier = notifier;
     return 0;
+}
+
+void notifier_run(struct notifier *notifier, void (*work)(void *arg), void *arg)
+{
+    struct chore chore = {.work = work, .arg = arg};
+
+    scoped_lock(&notifier->lock);
+    while (notifier->chore)
+        pthread_cond_wait(&notifier->done, &notifier->lock);
+    notifier->chore = &chore;
+    pthread_cond_signal(&notifier->changed);
+    while (!chore.done)
+        pthread_cond_wait(&notifier->done, &notifier->lock);
 }
 
 void notifier_tell(struct notifier *notifier, enum tiding tiding, const struct blob_key *key)
@@ -127,15 +193,20 @@ void notifier_tell(struct notifier *notifier, enum tiding tiding, const struct b
     pthread_cond_signal(&notifier->changed);
 }
 
+void notifier_stop(struct notifier *notifier)
+{
+    if (!notifier)
+        return;
+    scoped_lock(&notifier->lock);
+    notifier->stopping = true;
+    pthread_cond_signal(&notifier->changed);
+}
+
 void notifier_free(struct notifier *notifier)
 {
     if (!notifier)
         return;
-    {
-        scoped_lock(&notifier->lock);
-        notifier->stopping = true;
-        pthread_cond_signal(&notifier->changed);
-    }
+    notifier_stop(notifier);
     pthread_join(notifier->thread, NULL);
     while (notifier->first) {
         struct item *next = notifier->first->next;
@@ -143,6 +214,7 @@ void notifier_free(struct notifier *notifier)
         free(notifier->first);
         notifier->first = next;
     }
+    pthread_cond_destroy(&notifier->done);
     pthread_cond_destroy(&notifier->changed);
     pthread_mutex_destroy(&notifier->lock);
     free(notifier);

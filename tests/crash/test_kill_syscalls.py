@@ -242,3 +242,5 @@ def test_a_state_that_is_written_in_place_is_noticed(trial):
     with pytest.raises(AssertionError, match="torn|neither"):
         for at in 6 * list(range(link - AROUND, link + AROUND)):
             kill_at(trial, "changing", at, first=True, env=lies)
+    if trial.agnes.mountpoints():
+        trial.agnes.run("umount", "--lazy", trial.mountpoint)
