@@ -25,6 +25,7 @@
 #include <sys/stat.h>
 
 #include "cache/scoped.h"
+#include "fs/keeper.h"
 #include "fs/mount_private.h"
 
 /* The folder is mounted already when libfuse gets it: the session only serves (mounter.h). */
@@ -153,9 +154,9 @@ int mount_new(const struct mount_conf *conf, struct tree *tree, struct mount **r
     if (!r)
         r = session_new(mount);
     if (!r)
-        r = notifier_new(mount, &mount->notifier);
-    if (!r)
         r = session_mount(mount);
+    if (!r)
+        r = notifier_new(mount, &mount->notifier);
     if (r < 0) {
         mount_free(mount);
         return r;
@@ -182,9 +183,17 @@ int mount_run(struct mount *mount, void (*ready)(void *arg), void *arg)
     return r < 0 ? r : 0;
 }
 
+struct publishing {
+    struct mount *mount;
+    struct tree *tree;
+};
+
 /* Whatever happens the switch is made: what was withdrawn goes after it. */
-void mount_publish(struct mount *mount, struct tree *tree)
+static void publish(void *arg)
 {
+    const struct publishing *publishing = arg;
+    struct mount *mount = publishing->mount;
+    struct tree *tree = publishing->tree;
     scoped_view struct view_now now = view_get(&mount->view);
     scoped(tree_unrefp) struct tree *before = NULL;
     scoped(tree_diff_release) struct tree_diff diff = {0};
@@ -210,6 +219,11 @@ void mount_publish(struct mount *mount, struct tree *tree)
 #endif
 }
 
+void mount_publish(struct mount *mount, struct tree *tree)
+{
+    notifier_run(mount->notifier, publish, &(struct publishing){mount, tree});
+}
+
 void mount_stop(struct mount *mount)
 {
     fuse_session_exit(mount->session);
@@ -224,6 +238,9 @@ void mount_free(struct mount *mount)
     if (!mount)
         return;
     lies = mount->mounted && !is_severed(mount);
+    notifier_stop(mount->notifier);
+    if (mounter_keeper(mount->conf.mounter))
+        keeper_end(mounter_keeper(mount->conf.mounter));
     notifier_free(mount->notifier);
     if (mount->table)
         inode_release_all(mount->table);

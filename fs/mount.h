@@ -7,7 +7,7 @@
  *     mount_free      unmounts if need be, frees everything
  *
  * Publishing is one pointer: every request takes the tree once, so no request sees two
- * generations. The kernel is told by the publishing thread, with no lock held: before that of each
+ * generations. The kernel is told by a thread of its own (notifier.h), with no lock held: before that of each
  * name that will change, after it of folders that changed and of files whose reference count did. So
  * all names switch at the moment of the pointer, however many they are. mount_publish must not be
  * called from a thread that serves requests: the kernel may make it wait for one.

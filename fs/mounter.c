@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 
 #include "cache/scoped.h"
+#include "fs/keeper.h"
 
 enum { SOCKET_FD = 3, SOURCE_MAX = 8192 };
 
@@ -30,6 +31,7 @@ enum question { QUESTION_MOUNT = 'm', QUESTION_LOOK = 'l', QUESTION_UNMOUNT = 'u
 struct mounter {
     pid_t pid;
     int socket;
+    struct keeper *keeper; /* NULL: it could not be had */
 };
 
 /* --- in the process of its own --- */
@@ -239,6 +241,7 @@ int mounter_new(const char *mountpoint, bool allow_other, struct mounter **ret_m
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
         return negative_errno();
     fflush(NULL);
+    keeper_new(&mounter->keeper);
     mounter->pid = fork();
     if (mounter->pid == 0) {
         serve(sockets[1], mountpoint, allow_other);
@@ -249,9 +252,10 @@ int mounter_new(const char *mountpoint, bool allow_other, struct mounter **ret_m
 
     close(sockets[1]);
     mounter->socket = sockets[0];
-    if (r < 0)
+    if (r < 0) {
         close(sockets[0]);
-    else
+        keeper_free(mounter->keeper);
+    } else
         *ret_mounter = take_ptr(mounter);
     return r;
 }
@@ -304,8 +308,12 @@ int mounter_mount(struct mounter *mounter, const char *source, int *ret_fd)
 
     if (r < 0)
         return r;
+    if (fd < 0)
+        return -EPIPE;
+    if (mounter->keeper)
+        keeper_hold(mounter->keeper, fd);
     *ret_fd = fd;
-    return fd < 0 ? -EPIPE : 0;
+    return 0;
 }
 
 int mounter_look(struct mounter *mounter)
@@ -318,10 +326,16 @@ int mounter_unmount(struct mounter *mounter)
     return ask(mounter, QUESTION_UNMOUNT, "", NULL);
 }
 
+struct keeper *mounter_keeper(const struct mounter *mounter)
+{
+    return mounter->keeper;
+}
+
 void mounter_free(struct mounter *mounter)
 {
     if (!mounter)
         return;
+    keeper_free(mounter->keeper);
     close(mounter->socket);
     while (waitpid(mounter->pid, NULL, 0) < 0 && errno == EINTR)
         continue;

@@ -25,6 +25,7 @@
 
 #include <stdbool.h>
 
+struct keeper;
 struct mounter;
 
 /* mountpoint: absolute. allow_other: others may read; the kernel then checks modes. */
@@ -36,6 +37,10 @@ int mounter_mount(struct mounter *mounter, const char *source, int *ret_fd);
 
 /* 0 if somebody else finds the folder answering. */
 int mounter_look(struct mounter *mounter);
+
+/* The process that is to end the mount if this one is killed: made here, before there is any thread,
+ * lock or secret, and told of the connection. NULL: there is none. */
+struct keeper *mounter_keeper(const struct mounter *mounter);
 
 /* Only what it has mounted, and only once. */
 int mounter_unmount(struct mounter *mounter);

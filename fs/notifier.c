@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
 
 #include "cache/scoped.h"
@@ -43,20 +42,22 @@ struct notifier {
 /* From here on this thread has but the device, cloned, under the number that libfuse writes to; not
  * even the standard streams, for whose end somebody may be waiting. Where a clone can not be had, it is
  * the same open file as before. */
-static void take_own_files(int device)
+static void take_own_files(const struct mount *mount)
 {
+    const int device = fuse_session_fd(mount->session);
+    const struct keeper *keeper = mounter_keeper(mount->conf.mounter);
     const unsigned number = (unsigned)device;
 
-    if (unshare(CLONE_FILES) < 0)
+    if (!keeper || close_range(~0U, ~0U, CLOSE_RANGE_UNSHARE) < 0)
         return;
-    if (number > 0)
-        close_range(0, number - 1, 0);
-    close_range(number + 1, ~0U, 0);
 
-    scoped_fd int own = keeper_clone(device);
+    int own = keeper_clone(keeper, device);
 
     if (own >= 0)
         dup3(own, device, O_CLOEXEC);
+    if (number > 0)
+        close_range(0, number - 1, 0);
+    close_range(number + 1, ~0U, 0);
 }
 
 /* Expired, not invalidated: both faces are right, so what is open or mounted there may stay. */
@@ -127,7 +128,7 @@ static void *notifier_main(void *arg)
     struct chore *chore;
     struct item *item;
 
-    take_own_files(fuse_session_fd(notifier->mount->session));
+    take_own_files(notifier->mount);
     while ((item = take(notifier, &chore)) || chore) {
         if (chore)
             perform(notifier, chore);

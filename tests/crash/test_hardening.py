@@ -161,7 +161,8 @@ def test_who_unmounts_holds_neither_the_connection_nor_a_file(agnes, served):
     agnes.write_token("a-token")
     with agnes.mount(served.url) as mount:
         pid = mount.status()["pid"]
-        (mounter,) = children_of(pid)
+        (mounter,) = [child for child in children_of(pid)
+                      if status_of(child).get("Name") == "agnesfs-mounter"]
         held = {os.readlink(link) for link in Path(f"/proc/{mounter}/fd").iterdir()}
         assert held == {"/dev/null", next(name for name in held if name.startswith("socket:"))}
         assert b"a-token" not in memory_of(mounter)

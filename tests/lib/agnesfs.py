@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("AGNESFS_BINARY") or str(ROOT / "build/dev/agnesfs")
 SECTIONS = ("direct_tables", "data_packages", "memory_domains", "knowledge_artifacts")
 COUNTS = ("added", "updated", "removed", "unchanged", "skipped")
+HELPERS = ("agnesfs-mounter\n", "agnesfs-keeper\n")
 KEY = re.compile(r"(md5|xxh)-[0-9a-f]{32}-(0|[1-9][0-9]*)")
 
 
@@ -375,7 +376,8 @@ class Agnesfs:
     def processes(self):
         """{pid: command line} of what runs with our home, daemons included.
 
-        The process that unmounts for a daemon belongs to it, and is named only when it is alone.
+        The processes that unmount for a daemon, and end its mount when it is killed, belong to it,
+        and are named only when they are alone.
         """
         found, mounters = {}, {}
         for entry in Path("/proc").iterdir():
@@ -387,7 +389,7 @@ class Agnesfs:
                     command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                     if command:  # a zombie has none
                         found[int(entry.name)] = command
-                        if (entry / "comm").read_text() == "agnesfs-mounter\n":
+                        if (entry / "comm").read_text() in HELPERS:
                             parent = re.search(r"PPid:\t(\d+)", (entry / "status").read_text())[1]
                             mounters[int(entry.name)] = int(parent)
             except OSError:
