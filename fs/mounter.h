@@ -19,8 +19,9 @@
  *
  * Threads: one at a time, mounter_new before there is a second one in the process.
  * Errors: -ENOENT no such folder, -ENOTDIR, -ENOTEMPTY, -EBUSY something is mounted there,
- * -ENOTCONN a dead mount lies there, -ENODEV no /dev/fuse, -EACCES no access to it, -EPERM the kernel or fusermount3 refused (libfuse has
- * printed their words on stderr), -EPIPE the process is gone, -ENOMEM. */
+ * -ENOTCONN a dead mount lies there, -ENODEV no /dev/fuse, -EACCES no access to it, -EPERM the kernel
+ * or fusermount3 refused (libfuse has printed their words on stderr), -EPIPE the process is gone,
+ * -ENOMEM. */
 #pragma once
 
 #include <stdbool.h>
