@@ -169,6 +169,7 @@ void notifier_run(struct notifier *notifier, void (*work)(void *arg), void *arg)
     scoped_lock(&notifier->lock);
     while (notifier->chore)
         pthread_cond_wait(&notifier->done, &notifier->lock);
+    /* cppcheck-suppress autoVariables ; it is off again before this returns */
     notifier->chore = &chore;
     pthread_cond_signal(&notifier->changed);
     while (!chore.done)
