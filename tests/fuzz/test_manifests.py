@@ -4,7 +4,6 @@ What a manifest comes to is decided in one table, which stands in sync/manifest.
 the unit test manifest_cases has the same cases.
 """
 
-import json
 import re
 from pathlib import Path
 
@@ -129,7 +128,7 @@ def test_a_mount_lives_through_all_of_them(agnes, site):
                 continue
             manifests.text = case.text(url)
             agnes.run("refresh", mount.path, "--quiet", expect=None)
-            status = json.loads((mount / ".agnes/status.json").read_text())
+            status = mount.status(expect=None)
             now = listing(mount), status["generation"]
             if case.rejected is not None:
                 assert now == before, case
