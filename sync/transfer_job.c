@@ -271,6 +271,9 @@ static void job_blame_disk(struct job *job, int error)
         job_say(job, ATTEMPT_LOCAL, error, "no space left for the cache: the quota is used up");
         break;
     case -ENOMEM: job_say(job, ATTEMPT_LOCAL, error, "no memory"); break;
+    case -EINVAL: /* a block that was begun before this process has rotted (partial.h) */
+        job_say(job, ATTEMPT_MISFIT, -EIO, "what was here of it is damaged");
+        break;
     default:
         job_say(job, ATTEMPT_LOCAL, error, "");
         snprintf(job->message, sizeof(job->message), "cache: %s", strerror(-error));
