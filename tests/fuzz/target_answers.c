@@ -30,6 +30,8 @@ static void check_stack(const char *text, size_t size, bool slugs)
     }
 }
 
+#define TOKEN "a-token-that-is-long-enough"
+
 static void check_page(const char *text, size_t size)
 {
     scoped_free char *page = NULL;
@@ -53,8 +55,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 1: check_stack(text, size - 1, true); break;
     case 2: check_page(text, size - 1); break;
     default:
-        answer_detail(text, size - 1, detail);
+        answer_detail(&(struct answer_refusal){.status = 403,
+                                               .token = TOKEN,
+                                               .body = text,
+                                               .body_size = size - 1},
+                      detail);
         require(strlen(detail) < sizeof(detail) && is_printable(detail));
+        require(!strstr(detail, TOKEN));
     }
     return 0;
 }
