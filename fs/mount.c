@@ -233,11 +233,11 @@ void mount_stop(struct mount *mount)
  * way waits for us. */
 void mount_free(struct mount *mount)
 {
-    bool lies;
+    bool severed;
 
     if (!mount)
         return;
-    lies = mount->mounted && !is_severed(mount);
+    severed = mount->mounted && is_severed(mount);
     notifier_stop(mount->notifier);
     if (mounter_keeper(mount->conf.mounter))
         keeper_end(mounter_keeper(mount->conf.mounter));
@@ -247,8 +247,8 @@ void mount_free(struct mount *mount)
     passthrough_free(mount->passthrough);
     if (mount->session)
         fuse_session_destroy(mount->session);
-    if (lies)
-        mounter_unmount(mount->conf.mounter);
+    if (mount->mounted)
+        mounter_unmount(mount->conf.mounter, severed);
     inode_table_free(mount->table);
     tree_unref(mount->counted);
     live_release(&mount->live);

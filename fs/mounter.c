@@ -26,7 +26,12 @@
 
 enum { SOCKET_FD = 3, SOURCE_MAX = 8192 };
 
-enum question { QUESTION_MOUNT = 'm', QUESTION_LOOK = 'l', QUESTION_UNMOUNT = 'u' };
+enum question {
+    QUESTION_MOUNT = 'm',
+    QUESTION_LOOK = 'l',
+    QUESTION_UNMOUNT = 'u',
+    QUESTION_CLEAR = 'c'
+};
 
 struct mounter {
     pid_t pid;
@@ -157,9 +162,19 @@ static int look(const struct place *place)
     return stat(place->mountpoint, &st) < 0 ? negative_errno() : 0;
 }
 
-static int unmount(const struct place *place)
+/* Asks, since the kernel remembers what it was told by a mount that is dead now. */
+static bool is_dead(const struct place *place)
 {
-    if (!place->mounted)
+    struct statx st;
+
+    return statx(AT_FDCWD, place->mountpoint, AT_STATX_FORCE_SYNC, STATX_MODE, &st) < 0 &&
+           errno == ENOTCONN;
+}
+
+/* The connection of what is dead is /dev/null here, so that libfuse does not take it for unmounted. */
+static int unmount(const struct place *place, bool severed)
+{
+    if (!place->mounted || (severed && !is_dead(place)))
         return -ENOENT;
     fuse_session_unmount(place->session);
     return 0;
@@ -193,7 +208,7 @@ static void answer(struct place *place, int socket, const char *question)
     if (*question == QUESTION_MOUNT) {
         r = mount_there(place, question + 1);
         if (send_packet(socket, &r, sizeof(r), r < 0 ? -1 : fuse_session_fd(place->session)) < 0) {
-            unmount(place); /* nobody is left to serve it */
+            unmount(place, false); /* nobody is left to serve it */
             _exit(1);
         }
         if (r == 0)
@@ -203,7 +218,9 @@ static void answer(struct place *place, int socket, const char *question)
     if (*question == QUESTION_LOOK)
         r = look(place);
     else if (*question == QUESTION_UNMOUNT)
-        r = unmount(place);
+        r = unmount(place, false);
+    else if (*question == QUESTION_CLEAR)
+        r = unmount(place, true);
     send_packet(socket, &r, sizeof(r), -1);
 }
 
@@ -321,14 +338,14 @@ int mounter_look(struct mounter *mounter)
     return ask(mounter, QUESTION_LOOK, "", NULL);
 }
 
-int mounter_unmount(struct mounter *mounter)
+int mounter_unmount(struct mounter *mounter, bool severed)
 {
-    return ask(mounter, QUESTION_UNMOUNT, "", NULL);
+    return ask(mounter, severed ? QUESTION_CLEAR : QUESTION_UNMOUNT, "", NULL);
 }
 
 struct keeper *mounter_keeper(const struct mounter *mounter)
 {
-    return mounter->keeper;
+    return mounter ? mounter->keeper : NULL;
 }
 
 void mounter_free(struct mounter *mounter)

@@ -40,8 +40,9 @@ int mounter_mount(struct mounter *mounter, const char *source, int *ret_fd);
 int mounter_look(struct mounter *mounter);
 
 /* The process that is to end the mount if this one is killed: made here, before there is any thread,
- * lock or secret, and told of the connection. NULL: there is none. */
+ * lock or secret, and told of the connection. NULL: there is none, or no mounter. */
 struct keeper *mounter_keeper(const struct mounter *mounter);
 
-/* Only what it has mounted, and only once. */
-int mounter_unmount(struct mounter *mounter);
+/* Only what it has mounted, and only once. severed: the connection was ended by somebody else, who may
+ * have unmounted it too, or may have left it dead at its folder. */
+int mounter_unmount(struct mounter *mounter, bool severed);

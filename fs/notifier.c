@@ -44,14 +44,14 @@ struct notifier {
  * the same open file as before. */
 static void take_own_files(const struct mount *mount)
 {
-    const int device = fuse_session_fd(mount->session);
     const struct keeper *keeper = mounter_keeper(mount->conf.mounter);
-    const unsigned number = (unsigned)device;
 
     if (!keeper || close_range(~0U, ~0U, CLOSE_RANGE_UNSHARE) < 0)
         return;
 
-    int own = keeper_clone(keeper, device);
+    const int device = fuse_session_fd(mount->session);
+    const unsigned number = (unsigned)device;
+    const int own = keeper_clone(keeper, device);
 
     if (own >= 0)
         dup3(own, device, O_CLOEXEC);

@@ -21,7 +21,6 @@
 #include "cache/scoped.h"
 #include "fs/cli/format.h"
 #include "fs/cli/paths.h"
-#include "fs/cli/unmount.h"
 
 enum { LOOK_MS = 100 };
 
@@ -281,16 +280,6 @@ static struct mount *take_mount(struct service *service)
     return atomic_exchange(&service->mount, NULL);
 }
 
-/* libfuse leaves a mount alone whose connection the kernel has cut. */
-static void clear_away(const struct service *service)
-{
-    unsigned count;
-
-    if (unmount_dead(service->mountpoint, &count) == 0 && count > 0)
-        log_write(service->log, LOG_WARNING, "its connection was cut; detached %s",
-                  service->mountpoint);
-}
-
 void service_close(struct service *service)
 {
     if (service->control)
@@ -304,10 +293,8 @@ void service_close(struct service *service)
 
     borrower_free(service->borrower);
     engine_free(service->engine);
-    if (mount) {
+    if (mount)
         mount_free(mount);
-        clear_away(service);
-    }
     signals_stop(service->signals);
     service_forget_errors(service);
     death_end(service->watch);

@@ -16,11 +16,18 @@
 #define NODEIDS 256
 #define GENERATIONS 3
 
+/* What a nodeid was first. */
+struct seen {
+    uint64_t nodeid;
+    struct blob_key key;
+};
+
 struct table_try {
     struct inode_table *table;
     struct tree *trees[GENERATIONS];
     struct blob_key keys[CONTENTS];
-    struct blob_key seen[NODEIDS]; /* what each nodeid was first; kind BLOB_NONE: not seen yet */
+    struct seen seen[NODEIDS];
+    unsigned seen_count;
     unsigned running;
 };
 
@@ -65,12 +72,15 @@ static void note(struct user *user, const struct inode_facts *facts)
 {
     struct table_try *try = user->try;
 
-    schedule_check(facts->nodeid < NODEIDS);
     if (facts->type == INODE_BLOB) {
-        struct blob_key *seen = &try->seen[facts->nodeid];
+        unsigned i = 0;
 
-        schedule_check(seen->kind == BLOB_NONE || blob_key_equal(seen, &facts->key));
-        *seen = facts->key;
+        while (i < try->seen_count && try->seen[i].nodeid != facts->nodeid)
+            i++;
+        schedule_check(i < NODEIDS);
+        if (i == try->seen_count)
+            try->seen[try->seen_count++] = (struct seen){facts->nodeid, facts->key};
+        schedule_check(blob_key_equal(&try->seen[i].key, &facts->key));
     }
     user->nodeids[user->count] = facts->nodeid;
     user->keys[user->count++] = facts->type == INODE_BLOB ? facts->key

@@ -189,6 +189,7 @@ static void mount_make(struct world *world)
     schedule_check(inode_table_new(&mount->table) == 0);
     schedule_check(tree_diff_make(NULL, world->trees[0], &diff) == 0);
     schedule_check(inode_publish(mount->table, &diff, world->trees[0]) == 0);
+    mount->counted = tree_ref(world->trees[0]);
     tree_diff_release(&diff);
     schedule_check(passthrough_new(&kernel, &mount->passthrough) == 0);
     if (schedule_random(2))
@@ -212,6 +213,7 @@ static void mount_end(struct world *world)
     schedule_check(facts.files == 0);
     passthrough_free(mount->passthrough);
     inode_table_free(mount->table);
+    tree_unref(mount->counted);
     live_release(&mount->live);
     view_release(&mount->view);
     free(mount);

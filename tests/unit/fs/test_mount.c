@@ -768,10 +768,10 @@ static void what_was_not_mounted_is_not_unmounted(void **state)
 
     assert_int_equal(mounter_new(dir, false, &mounter), 0);
     assert_int_equal(mounter_look(mounter), 0);
-    assert_int_equal(mounter_unmount(mounter), -ENOENT);
+    assert_int_equal(mounter_unmount(mounter, false), -ENOENT);
     file_write(dir, "file", "x", 1);
     assert_int_equal(mounter_mount(mounter, "s", &fd), -ENOTEMPTY);
-    assert_int_equal(mounter_unmount(mounter), -ENOENT);
+    assert_int_equal(mounter_unmount(mounter, false), -ENOENT);
     assert_int_equal(fd, -1);
     mounter_free(mounter);
     tempdir_free(dir);
