@@ -7,10 +7,10 @@
  *     mount_free      unmounts if need be, frees everything
  *
  * Publishing is one pointer: every request takes the tree once, so no request sees two
- * generations. The kernel is told by a thread of its own (notifier.h), with no lock held: before that of each
- * name that will change, after it of folders that changed and of files whose reference count did. So
- * all names switch at the moment of the pointer, however many they are. mount_publish must not be
- * called from a thread that serves requests: the kernel may make it wait for one.
+ * generations. The kernel is told by a thread of its own (notifier.h), with no lock held: before that
+ * of each name that will change, after it of folders that changed and of files whose reference count
+ * did. So all names switch at the moment of the pointer, however many they are. mount_publish must not
+ * be called from a thread that serves requests: the kernel may make it wait for one.
  *
  * Threads: mount_run starts and ends the serving threads. mount_publish from one thread at a time;
  * mount_stop from any thread or signal handler; the others from any thread.

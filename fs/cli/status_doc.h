@@ -16,13 +16,15 @@
  *      "transfers": {"running", "waiting", "done", "failed", "bytes", "requests"},
  *      "problems": [{"path", "error", "since"}],
  *      "mount": {"inodes", "lookups", "open_files", "parked_reads", "reads", "bytes_read",
- *                "passthrough": true | false, "passthrough_why_not", "passthrough_files"},
+ *                "passthrough": true | false, "passthrough_why_not", "passthrough_files",
+ *                "io_uring": true | false, "io_uring_why_not"},
  *      "sandbox": {"no_new_privs", "landlock": version or 0, "seccomp", "capabilities": ["..."],
  *                  "why_not"}}
  *
  * passthrough: the kernel reads complete files by itself; passthrough_files are open that way.
- * last_death: how the process before this one ended, if not in order; it was last known to be alive
- * then. Times are RFC 3339 in UTC, null if there is none; numbers are exact; "error" is null or a phrase.
+ * io_uring: requests come by it. last_death: how the process before this one ended, if not in order;
+ * it was last known to be alive then. Times are RFC 3339 in UTC, null if there is none; numbers are
+ * exact; "error" is null or a phrase.
  *
  * stale: the last refresh failed, or the source last confirmed the generation longer than two
  * refresh intervals ago. degraded: up to date, but something listed can not be had. */

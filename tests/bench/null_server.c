@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The floor: what FUSE itself costs. A server that knows all answers without looking, mounted with
- * the options, flags, timeouts and threads of fs/mount.c and fs/ops.c; keep them the same.
+ * the options, flags, timeouts and threads of fs/mounter.c, fs/mount.c and fs/ops.c; keep them the same.
  *
  *     bench_null MOUNTPOINT COUNT FILE [passthrough] [plus] [async]
  *

@@ -3,6 +3,14 @@ import tempfile
 
 import pytest
 
+from tests.crash.fault_tool import FaultTool
+
+
+@pytest.fixture
+def tool(tmp_path):
+    with FaultTool(tmp_path) as tool:
+        yield tool
+
 
 @pytest.fixture
 def memory(tmp_path):

@@ -17,7 +17,6 @@ from tests.lib.stack import Stack, raw
 
 BUILD = Path(os.environ.get("AGNESFS_BUILD") or Path(__file__).resolve().parents[2] / "build/dev")
 TOOL = BUILD / "tests/crash/crash_fault"
-SHIM = BUILD / "tests/crash/libcrash_fault_shim.so"
 
 
 def write_stack(folder, second):

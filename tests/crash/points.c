@@ -223,48 +223,48 @@ static const char *final_name(const char *path)
     return path;
 }
 
-int openat(int dir, const char *path, int flags, ...)
+/* The one argument more that a call has which may create. */
+#define MODE_OF(flags, ret_mode)                                                                   \
+    do {                                                                                           \
+        va_list arguments;                                                                         \
+                                                                                                   \
+        va_start(arguments, flags);                                                                \
+        if ((flags)&O_CREAT)                                                                       \
+            *(ret_mode) = va_arg(arguments, mode_t);                                               \
+        va_end(arguments);                                                                         \
+    } while (0)
+
+static int open_as(unsigned class, int dir, const char *path, int flags, mode_t mode)
 {
-    mode_t mode = 0;
-    va_list arguments;
-
-    va_start(arguments, flags);
-    if (flags & O_CREAT)
-        mode = va_arg(arguments, mode_t);
-    va_end(arguments);
-
-    unsigned class = class_of_name(dir, path);
-
-    if (flags & O_CREAT)
-        pass("create", class);
-    if (lies(LIE_NO_SYNC))
-        flags &= ~O_DIRECT;
-    if (final_name(path) != path)
-        flags = (flags & ~O_EXCL) | O_TRUNC;
-
-    int fd = (int)syscall(SYS_openat, dir, final_name(path), flags, mode);
+    int fd = (int)syscall(SYS_openat, dir, path, flags, mode);
 
     if (fd >= 0 && fd < DESCRIPTORS)
         self.classes[fd] = (unsigned char)class;
     return fd;
 }
 
+int openat(int dir, const char *path, int flags, ...)
+{
+    unsigned class = class_of_name(dir, path);
+    mode_t mode = 0;
+
+    MODE_OF(flags, &mode);
+    if (flags & O_CREAT)
+        pass("create", class);
+    if (lies(LIE_NO_SYNC))
+        flags &= ~O_DIRECT;
+    if (final_name(path) != path)
+        flags = (flags & ~O_EXCL) | O_TRUNC;
+    return open_as(class, dir, final_name(path), flags, mode);
+}
+
 /* The root is opened by its path, and so is the folder of what is no cache. */
 int open(const char *path, int flags, ...)
 {
     mode_t mode = 0;
-    va_list arguments;
 
-    va_start(arguments, flags);
-    if (flags & O_CREAT)
-        mode = va_arg(arguments, mode_t);
-    va_end(arguments);
-
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
-
-    if (fd >= 0 && fd < DESCRIPTORS)
-        self.classes[fd] = flags & O_DIRECTORY ? CLASS_ROOT : CLASS_OTHER;
-    return fd;
+    MODE_OF(flags, &mode);
+    return open_as(flags & O_DIRECTORY ? CLASS_ROOT : CLASS_OTHER, AT_FDCWD, path, flags, mode);
 }
 
 int close(int fd)

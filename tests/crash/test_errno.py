@@ -2,24 +2,17 @@
 
 A cache is filled from one stack and lives on with another, in a process that links the libraries;
 in five stages of that life each call fails at each moment, in each of the ways a call can, once and
-from then on (fault_scene.h says what must hold). A sample of it runs in the real program as well.
+from then on (fault_scene.h says what must hold).
 """
 
 import pytest
 
-from tests.crash.fault_tool import FaultTool
 from tests.lib.effort import amount, seed
 
 POINTS = amount(standard=2_200, long=100_000)
 CALLS = {"open", "close", "read", "pread", "write", "pwrite", "stat", "fstat", "access", "fsync",
          "fdatasync", "ftruncate", "fchmod", "rename", "link", "unlink", "mkdir", "opendir",
          "readdir", "statvfs", "flock", "descriptor"}
-
-
-@pytest.fixture
-def tool(tmp_path):
-    with FaultTool(tmp_path) as tool:
-        yield tool
 
 
 @pytest.mark.timeout(3000)

@@ -6,14 +6,7 @@ same with all that follow failing too. The scene is that of test_errno.py.
 
 import pytest
 
-from tests.crash.fault_tool import FaultTool
 from tests.lib.effort import seed
-
-
-@pytest.fixture
-def tool(tmp_path):
-    with FaultTool(tmp_path) as tool:
-        yield tool
 
 
 @pytest.mark.timeout(3000)

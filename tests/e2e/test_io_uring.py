@@ -20,6 +20,9 @@ def stack(stack):
 
 @contextlib.contextmanager
 def kernel_offers_it(offered):
+    if not offered and not SWITCH.exists():
+        yield
+        return
     if os.geteuid() != 0 or not SWITCH.exists():
         pytest.skip("root and Linux 6.14 or newer needed")
     before = SWITCH.read_text().strip()

@@ -22,7 +22,7 @@ from tests.lib.stack import Stack, parquet, raw
 
 FILES = "data/things/files"
 FIO = ["fio", "--name=verify", "--bs=4k", "--size=4M", "--verify=crc32c", "--verify_fatal=1",
-       "--minimal", "--thread", "--randseed=7"]
+       "--minimal", "--thread", "--randseed=7", "--verify_state_save=0"]
 GIT = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.com", "GIT_COMMITTER_NAME": "a",
        "GIT_COMMITTER_EMAIL": "a@example.com", "GIT_CONFIG_GLOBAL": "/dev/null",
        "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*",

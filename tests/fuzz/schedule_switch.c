@@ -18,6 +18,7 @@
 #include "cache/scoped.h"
 #include "tests/fuzz/schedule_kernel.h"
 #include "tests/fuzz/schedules.h"
+#include "tests/unit/fs/provider_fixture.h"
 
 #define GENERATIONS 3
 #define CONTENTS 8
@@ -101,16 +102,6 @@ static int fake_open(void *arg, const struct blob_key *key, int *ret_fd)
     return *ret_fd < 0 ? negative_errno() : 0;
 }
 
-static int fake_find(void *arg, const struct blob_key *key, struct partial **ret_partial)
-{
-    return -ENOENT;
-}
-
-static void fake_ahead(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size,
-                       bool rest)
-{
-}
-
 static int fake_want(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size,
                      provider_done done, void *done_arg)
 {
@@ -177,9 +168,9 @@ static void mount_make(struct world *world)
     mount->conf.provider = (struct provider){
         .arg = world,
         .open = fake_open,
-        .find = fake_find,
+        .find = fixture_find,
         .want = fake_want,
-        .ahead = fake_ahead,
+        .ahead = fixture_ahead,
         .resident = fake_resident,
         .problem = fake_problem,
         .render = fake_render,

@@ -26,6 +26,7 @@
 #include "cache/scoped.h"
 #include "fs/inode.h"
 #include "fs/mount.h"
+#include "tests/unit/fs/provider_fixture.h"
 #include "tests/unit/support/tempdir.h"
 
 #define DEADLINE_S 60
@@ -93,16 +94,6 @@ static int fake_open(void *arg, const struct blob_key *key, int *ret_fd)
     assert_int_equal(write(fd, contents[number], size), size);
     *ret_fd = fd;
     return 0;
-}
-
-static int fake_find(void *arg, const struct blob_key *key, struct partial **ret_partial)
-{
-    return -ENOENT;
-}
-
-static void fake_ahead(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size,
-                       bool rest)
-{
 }
 
 static int fake_want(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size,
@@ -264,8 +255,8 @@ static int set_up(void **state)
     conf = (struct mount_conf){
         .mounter = fixture->mounter,
         .source = "https://agnes.example.com, with a comma",
-        .provider = {&fixture->fake, fake_open, fake_find, fake_want, fake_ahead, fake_resident,
-                     fake_resident, fake_problem, fake_render},
+        .provider = {&fixture->fake, fake_open, fixture_find, fake_want, fixture_ahead,
+                     fake_resident, fake_resident, fake_problem, fake_render},
         .uid = getuid(),
         .gid = getgid(),
     };
