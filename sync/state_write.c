@@ -84,19 +84,20 @@ static int add_file(struct json *files, const struct tree *tree, const struct tr
     return r < 0 ? r : json_add_string(file, "mtime_ns", mtime);
 }
 
-/* The file that node is, or all files below it. base: how much of their paths is the row's. */
-static int add_files(struct json *files, const struct tree *tree, const struct tree_node *node,
-                     size_t base)
+/* The file that node is, or all files below it, as far as they are the row's: what was read may have
+ * put those of another row there. base: how much of their paths is the row's. */
+static int add_files(struct json *files, const struct tree *tree, uint32_t row,
+                     const struct tree_node *node, size_t base)
 {
     char path[TREE_PATH_MAX];
     int r = 0;
 
     if (node->type == TREE_DIR) {
         for (uint32_t i = 0; r == 0 && i < node->dir.count; i++)
-            r = add_files(files, tree, tree_node(tree, node->dir.first + i), base);
+            r = add_files(files, tree, row, tree_node(tree, node->dir.first + i), base);
         return r;
     }
-    if (node->type != TREE_BLOB)
+    if (node->type != TREE_BLOB || node->row != row)
         return 0;
     r = tree_path(tree, node, path, sizeof(path));
     if (r < 0)
@@ -104,8 +105,9 @@ static int add_files(struct json *files, const struct tree *tree, const struct t
     return add_file(files, tree, node, path[base] ? path + base + 1 : NULL);
 }
 
-static int fill_row(struct json *object, const struct tree *tree, const struct tree_row *row)
+static int fill_row(struct json *object, const struct tree *tree, uint32_t index)
 {
+    const struct tree_row *row = tree_row(tree, index);
     const struct tree_node *node = row->path ? tree_find(tree, row->path) : NULL;
     struct json *files;
     int r = 0;
@@ -132,7 +134,7 @@ static int fill_row(struct json *object, const struct tree *tree, const struct t
     if (r < 0 || !node)
         return r;
     files = json_add_array(object, "files");
-    return files ? add_files(files, tree, node, strlen(row->path)) : -ENOMEM;
+    return files ? add_files(files, tree, index, node, strlen(row->path)) : -ENOMEM;
 }
 
 static int add_row(struct json *container, const struct tree *tree, const struct line *line)
@@ -143,7 +145,7 @@ static int add_row(struct json *container, const struct tree *tree, const struct
 
     if (r == 0 && strcmp(row->name, line->inner) != 0)
         r = json_add_string(object, "name", row->name);
-    return r < 0 ? r : fill_row(object, tree, row);
+    return r < 0 ? r : fill_row(object, tree, line->row);
 }
 
 /* --- sections --- */
