@@ -255,6 +255,8 @@ def test_the_unit_starts_it_again(agnes, stack, clears):
         if clears:
             agnes.run(*stop_post)
             assert agnes.mountpoints() == []
+        else:
+            wait_for(lambda: is_dead(mount), what="the mount is dead")
     agnes.run("umount", folder, "--lazy", expect=None)
 
 

@@ -221,7 +221,7 @@ def held(agnes, filling, server):
 def test_detached_it_serves_what_is_open_and_ends_with_the_last_handle(agnes, held, server):
     mount, handles, reader, stack = held
     pid = mount.status(expect=None)["pid"]
-    subprocess.run(["umount", "-l", mount.path], check=True, timeout=10)
+    subprocess.run(["umount", "-l", mount.path], check=True, timeout=60)
     assert agnes.mountpoints() == [] and os.listdir(mount.path) == []
     assert os.pread(handles["resident"], 6 * MIB, 0) == BIG["big0"][:6 * MIB]
     assert os.pread(handles["cold"], MIB, MIB) == BIG["big1"][MIB:2 * MIB]
@@ -238,11 +238,11 @@ def test_detached_it_serves_what_is_open_and_ends_with_the_last_handle(agnes, he
 def connections(folder):
     """fusectl, which is not mounted everywhere."""
     folder.mkdir()
-    subprocess.run(["mount", "-t", "fusectl", "none", folder], check=True, timeout=10)
+    subprocess.run(["mount", "-t", "fusectl", "none", folder], check=True, timeout=60)
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True, timeout=10)
+        subprocess.run(["umount", folder], check=True, timeout=60)
 
 
 def errno_of(call, *args):

@@ -64,11 +64,11 @@ def change(mount, stack, seed, size=2 * MIB):
 def mounted(kind, place, options):
     """Some other file system, for the time of a test."""
     place.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", kind, "-o", options, kind, place], check=True, timeout=10)
+    subprocess.run(["mount", "-t", kind, "-o", options, kind, place], check=True, timeout=60)
     try:
         yield place
     finally:
-        subprocess.run(["umount", place], check=True, timeout=10)
+        subprocess.run(["umount", place], check=True, timeout=60)
 
 
 @pytest.fixture

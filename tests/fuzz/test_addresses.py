@@ -310,5 +310,5 @@ def test_a_client_that_follows_redirects_connects(network):
     network.listener.called.clear()
     with signed([]) as server:
         server.always("*", Fault(code=302, headers={"Location": f"http://127.0.0.2:{PORT}/t"}))
-        subprocess.run(["curl", "-sL", server.url], check=True, capture_output=True, timeout=10)
+        subprocess.run(["curl", "-sL", server.url], check=True, capture_output=True, timeout=60)
     assert network.listener.called == ["127.0.0.2"]

@@ -35,7 +35,7 @@ HELPERS = ("agnesfs-mounter\n", "agnesfs-keeper\n")
 KEY = re.compile(r"(md5|xxh)-[0-9a-f]{32}-(0|[1-9][0-9]*)")
 
 
-def wait_for(condition, seconds=10, what=None):
+def wait_for(condition, seconds=30, what=None):
     """What condition() returns once it is true; fails when it does not become so."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -398,7 +398,7 @@ class Agnesfs:
 
     def clean_up(self):
         """Ends every mount and process of ours; says what there was to end."""
-        grace = time.monotonic() + 3
+        grace = time.monotonic() + 10
         while (left := self._leftovers()) and not self.mountpoints() and time.monotonic() < grace:
             time.sleep(0.02)  # a daemon on its way out
         for path in self.mountpoints():

@@ -26,7 +26,7 @@ class Authority:
                      "-subj", f"/CN=authority of the {name}")
 
     def openssl(self, *args):
-        subprocess.run(["openssl", *map(str, args)], check=True, capture_output=True, timeout=20)
+        subprocess.run(["openssl", *map(str, args)], check=True, capture_output=True, timeout=60)
 
     def issue(self, names="IP:127.0.0.1,DNS:localhost", days=30):
         """The files of a certificate and of its key."""

@@ -11,8 +11,8 @@ import subprocess
 def cache_in_memory(agnes, size="512m"):
     agnes.cache_home.mkdir(mode=0o700, parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "agnesfs-test",
-                    agnes.cache_home], check=True, timeout=10)
+                    agnes.cache_home], check=True, timeout=60)
     try:
         yield
     finally:
-        subprocess.run(["umount", "-l", agnes.cache_home], check=True, timeout=10)
+        subprocess.run(["umount", "-l", agnes.cache_home], check=True, timeout=60)

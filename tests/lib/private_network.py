@@ -35,7 +35,7 @@ def checked(result):
 
 
 def run(*command):
-    subprocess.run(command, check=True, capture_output=True, timeout=20)
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
 class PrivateNetwork:
