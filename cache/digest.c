@@ -11,7 +11,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -227,4 +229,14 @@ void blob_key_of_bytes(const void *bytes, size_t size, struct blob_key *ret_key)
 
     xxh_bytes(XXH3_128bits(bytes, size), key.digest);
     *ret_key = key;
+}
+
+void digest_versions(char ret_openssl[static DIGEST_VERSION_SIZE],
+                     char ret_xxhash[static DIGEST_VERSION_SIZE])
+{
+    unsigned version = XXH_versionNumber();
+
+    snprintf(ret_openssl, DIGEST_VERSION_SIZE, "%s", OpenSSL_version(OPENSSL_VERSION_STRING));
+    snprintf(ret_xxhash, DIGEST_VERSION_SIZE, "%u.%u.%u", version / 10000, version / 100 % 100,
+             version % 100);
 }

@@ -40,6 +40,12 @@ int digest_update_file(struct digest *digest, int fd, uint64_t offset, uint64_t 
 /* Does this sum fit this key: digest of the key's kind, and size? */
 bool digest_matches(const struct digest_sums *sums, const struct blob_key *key);
 
+#define DIGEST_VERSION_SIZE 32
+
+/* The libraries that do it, as they are at run time: "3.0.17". */
+void digest_versions(char ret_openssl[static DIGEST_VERSION_SIZE],
+                     char ret_xxhash[static DIGEST_VERSION_SIZE]);
+
 /* XXH3-64 of a stream: what a partial's map says of each block. It can not fail once it is made. */
 struct checksum;
 

@@ -294,3 +294,13 @@ void mount_facts(struct mount *mount, struct mount_facts *ret_facts)
     };
     passthrough_facts(mount->passthrough, &ret_facts->passthrough);
 }
+
+const char *mount_library_version(void)
+{
+    return fuse_pkgversion();
+}
+
+bool mount_knows_uring(void)
+{
+    return URING;
+}

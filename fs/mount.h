@@ -82,3 +82,8 @@ enum mount_use {
 enum mount_use mount_use(struct mount *mount, const struct blob_key *key);
 
 void mount_facts(struct mount *mount, struct mount_facts *ret_facts);
+
+/* The version of libfuse as it is at run time, and whether this program was built to take requests by
+ * io_uring. */
+const char *mount_library_version(void);
+bool mount_knows_uring(void);

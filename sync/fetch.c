@@ -242,3 +242,11 @@ void fetch_free(struct fetch *fetch)
     free(fetch->proxy);
     free(fetch);
 }
+
+void fetch_versions(const char **ret_curl, const char **ret_tls)
+{
+    const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+
+    *ret_curl = info->version;
+    *ret_tls = info->ssl_version ? info->ssl_version : "none";
+}

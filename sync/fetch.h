@@ -119,6 +119,9 @@ void fetch_cancel(struct fetch_exchange *exchange);
 int fetch_run(struct fetch *fetch, int timeout_ms);
 void fetch_wake(struct fetch *fetch);
 
+/* "7.88.1", and what it does TLS with: "OpenSSL/3.0.17"; as they are at run time. */
+void fetch_versions(const char **ret_curl, const char **ret_tls);
+
 /* --- URLs, by the same parser that will connect to them --- */
 
 /* reference against base, both possibly absolute (base may be NULL when reference is); normalised,

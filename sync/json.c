@@ -257,3 +257,8 @@ struct json *json_add_array(struct json *container, const char *key)
 
     return json_add(container, key, array) < 0 ? NULL : array;
 }
+
+const char *json_library_version(void)
+{
+    return cJSON_Version();
+}

@@ -19,6 +19,9 @@
 
 struct json;
 
+/* The version of cJSON, as it is at run time. */
+const char *json_library_version(void);
+
 enum json_type {
     JSON_ABSENT, /* the value NULL */
     JSON_NULL,

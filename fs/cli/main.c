@@ -13,6 +13,7 @@
 #include "fs/cli/messages.h"
 #include "fs/cli/options.h"
 #include "fs/cli/verbs.h"
+#include "fs/cli/version.h"
 
 #define LARGE_BLOCK (1 << 20)
 
@@ -61,6 +62,26 @@ static int help(const char *name)
     return EXIT_OK;
 }
 
+/* Reads no configuration: a broken one shall not keep anybody from telling what he has. */
+static int version(int argc, char *const *argv)
+{
+    struct complaint complaint;
+    bool json = false;
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return help("version");
+        if (strcmp(argv[i], "--json") != 0) {
+            complain(&complaint, EXIT_USAGE, argv[i], "not taken by version");
+            complaint_hint(&complaint, "usage: agnesfs version [--json]");
+            return complaint_print(&complaint, asks_for_json(argc, argv));
+        }
+        json = true;
+    }
+    version_print(json, stdout);
+    return EXIT_OK;
+}
+
 static int dispatch(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : NULL;
@@ -71,28 +92,15 @@ static int dispatch(int argc, char **argv)
     }
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return help(argc > 2 ? argv[2] : NULL);
-    if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0) {
-        puts("agnesfs " AGNESFS_VERSION);
-        return EXIT_OK;
-    }
+    if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0)
+        return version(argc - 1, argv + 1);
 
     const struct verb *verb = verb_find(name);
 
-    return verb ? run_verb(verb, argc - 1, argv + 1) : unknown_verb(name);
+    return verb && verb->run ? run_verb(verb, argc - 1, argv + 1) : unknown_verb(name);
 }
 
 /* --- mount(8) --- */
-
-static int mount_code(int code)
-{
-    switch (code) {
-    case EXIT_OK: return 0;
-    case EXIT_USAGE: return 1;
-    case EXIT_FAILED:
-    case EXIT_DISK: return 2;
-    default: return 32;
-    }
-}
 
 /* mount(8) says rw where fstab says nothing; it can not mean it. An escaped comma ends no word. */
 static void drop_rw(char *list)
@@ -163,7 +171,7 @@ static int mount_helper(int argc, char **argv)
     else
         code = fake ? EXIT_OK : run_verb(verb_find("mount"), count, (char *const *)words);
     free(words);
-    return mount_code(code);
+    return exit_code_of_mount((enum exit_code)code);
 }
 
 /* A manifest, read and thrown away, must not stay. Left to itself, the C library takes the first

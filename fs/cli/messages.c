@@ -85,6 +85,37 @@ void warn(const char *what, const char *why, ...)
     fputc('\n', stderr);
 }
 
+const struct exit_meaning *exit_meanings(void)
+{
+    static const struct exit_meaning meanings[] = {
+        {EXIT_OK, "ok"},
+        {EXIT_FAILED, "failed"},
+        {EXIT_USAGE, "usage"},
+        {EXIT_AUTHENTICATION, "authentication"},
+        {EXIT_UNREACHABLE, "server unreachable"},
+        {EXIT_MOUNT, "mount failed"},
+        {EXIT_BUSY, "busy"},
+        {EXIT_STALE, "stale or degraded"},
+        {EXIT_DISK, "cache or disk"},
+        {EXIT_INTEGRITY, "integrity"},
+        {EXIT_INTERRUPTED, "interrupted"},
+        {EXIT_OK, NULL},
+    };
+
+    return meanings;
+}
+
+int exit_code_of_mount(enum exit_code code)
+{
+    switch (code) {
+    case EXIT_OK: return 0;
+    case EXIT_USAGE: return 1;
+    case EXIT_FAILED:
+    case EXIT_DISK: return 2;
+    default: return 32;
+    }
+}
+
 enum exit_code exit_code_of(int error)
 {
     switch (-error) {

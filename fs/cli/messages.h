@@ -31,6 +31,17 @@ enum exit_code {
     EXIT_INTERRUPTED = 130,
 };
 
+/* What each of them means, in few words; for help and the manual. Ends with a NULL meaning. */
+struct exit_meaning {
+    enum exit_code code;
+    const char *meaning;
+};
+
+const struct exit_meaning *exit_meanings(void);
+
+/* The code that mount(8) wants from its helpers: 0 mounted, 1 wrong call, 2 system error, 32 failed. */
+int exit_code_of_mount(enum exit_code code);
+
 struct complaint {
     enum exit_code code;
     char what[512];

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { COLUMN = 25 };
+enum { WIDTH = 80, COLUMN = 25 };
 
 static void print_entry(FILE *file, const char *left, const char *help, const char *value)
 {
@@ -59,6 +59,29 @@ void options_print_help(const struct verb *verb, FILE *file)
               file);
 }
 
+static void print_exit_codes(FILE *file)
+{
+    size_t column = strlen("Exit codes:");
+
+    fputs("Exit codes:", file);
+    for (const struct exit_meaning *at = exit_meanings(); at->meaning; at++) {
+        char text[64];
+        size_t length = (size_t)snprintf(text, sizeof(text), "%d %s%s", (int)at->code, at->meaning,
+                                         at[1].meaning ? "," : ".");
+
+        if (column + 1 + length > WIDTH) {
+            fputc('\n', file);
+            column = 0;
+        } else {
+            fputc(' ', file);
+            column++;
+        }
+        fputs(text, file);
+        column += length;
+    }
+    fputc('\n', file);
+}
+
 void options_print_main_help(FILE *file)
 {
     fputs("usage: agnesfs VERB [ARGUMENTS]\n"
@@ -66,13 +89,9 @@ void options_print_main_help(FILE *file)
           file);
     for (const struct verb *verb = verb_table(); verb->name; verb++)
         print_entry(file, verb->name, verb->summary, NULL);
-    print_entry(file, "help [VERB]", "this, or the help of a verb", NULL);
-    print_entry(file, "version", "the version", NULL);
     fputs(
         "\nSOURCE is an Agnes server (https://...), or a static stack: a folder or URL with a\n"
-        "manifest.json. Without it: the key \"server\", else what the agnes CLI is logged in to.\n"
-        "Exit codes: 0 ok, 1 failed, 2 usage, 3 authentication, 4 server unreachable,\n"
-        "5 mount failed, 6 busy, 7 stale or degraded, 8 cache or disk, 9 integrity,\n"
-        "130 interrupted.\n",
+        "manifest.json. Without it: the key \"server\", else what the agnes CLI is logged in to.\n",
         file);
+    print_exit_codes(file);
 }

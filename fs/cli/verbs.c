@@ -140,6 +140,19 @@ static const struct verb verbs[] = {
             "was skipped or could not be written, 8 when TARGET can not be used.\n",
         .run = verb_export,
     },
+    {
+        .name = "help",
+        .max_operands = 1,
+        .usage = "[VERB]",
+        .summary = "this, or the help of a verb",
+        .details = "",
+    },
+    {
+        .name = "version",
+        .usage = "[--json]",
+        .summary = "the version, its libraries, and what it was built with",
+        .details = "",
+    },
     {.name = NULL},
 };
 

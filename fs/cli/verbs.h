@@ -35,7 +35,7 @@ struct verb {
     const char *usage;   /* operands and the flags worth naming */
     const char *summary; /* what it does, one line of the main help */
     const char *details; /* further lines of its own help, "" for none */
-    int (*run)(const struct options *options);
+    int (*run)(const struct options *options); /* NULL: main.c sees to it, before any option */
 };
 
 /* NULL if there is no such verb. */
