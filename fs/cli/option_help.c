@@ -1,17 +1,30 @@
 /* SPDX-License-Identifier: MIT */
-/* option_help.c - help is printed from the tables that parse, so it can not tell tales. */
+/* option_help.c - help is printed from the tables that parse, so it can not tell tales. Groups stand
+ * in a column of their own: headings would take lines, of which a verb has 24. */
 #include "fs/cli/options.h"
 
 #include <string.h>
 
-enum { WIDTH = 80, COLUMN = 25 };
+enum { WIDTH = 80, GROUP_COLUMN = 9, KEY_COLUMN = 19, VERB_COLUMN = 25 };
 
-static void print_entry(FILE *file, const char *left, const char *help, const char *value)
+static void print_line(FILE *file, const char *group, const char *left, const char *help,
+                       const char *value)
 {
-    fprintf(file, "  %-*s%s", COLUMN - 2, left, help);
+    fprintf(file, "%-*s%-*s%s%s", GROUP_COLUMN, group, KEY_COLUMN, left,
+            strlen(left) < KEY_COLUMN ? "" : "  ", help);
     if (value)
         fprintf(file, " (%s)", value);
     fputc('\n', file);
+}
+
+static void name_flag(const struct flag_spec *spec, const char *between, char ret_left[static 64])
+{
+    const char letter[] = {'-', spec->letter, '\0'};
+
+    snprintf(ret_left, 64, "%s%s%s%s%s%s", spec->letter ? letter : "",
+             spec->letter && spec->name ? between : "", spec->name ? "--" : "",
+             spec->name ? spec->name : "", spec->argument ? " " : "",
+             spec->argument ? spec->argument : "");
 }
 
 static void print_flags(const struct verb *verb, FILE *file)
@@ -21,41 +34,82 @@ static void print_flags(const struct verb *verb, FILE *file)
     for (unsigned flag = 0; flag < FLAGS; flag++) {
         const struct flag_spec *spec = flag_spec((enum option_flag)flag);
 
-        if (spec->verbs == VERB_ALL || !(spec->verbs & verb->bit))
+        if (spec->verbs == VERB_ALL || !(spec->verbs & verb->bit) || spec->rare)
             continue;
-        if (spec->letter)
-            snprintf(left, sizeof(left), "-%c, --%s", spec->letter, spec->name);
-        else
-            snprintf(left, sizeof(left), "--%s", spec->name);
-        print_entry(file, left, spec->help, NULL);
+        name_flag(spec, ", ", left);
+        print_line(file, "", left, spec->help, NULL);
     }
 }
 
-static void print_keys(const struct verb *verb, FILE *file)
+static void print_common_flags(FILE *file)
 {
+    const char *between = "";
     char left[64];
 
-    for (unsigned key = 0; key < OPTION_KEYS; key++) {
-        const struct option_spec *spec = option_spec((enum option_key)key);
-
-        if (!(spec->verbs & verb->bit) || spec->rare)
+    for (unsigned flag = 0; flag < FLAGS; flag++) {
+        if (flag_spec((enum option_flag)flag)->verbs != VERB_ALL)
             continue;
-        snprintf(left, sizeof(left), "--%s%s%s", spec->name, spec->argument ? " " : "",
-                 spec->argument ? spec->argument : "");
-        print_entry(file, left, spec->help, spec->type == OPTION_BOOL ? NULL : spec->value);
+        name_flag(flag_spec((enum option_flag)flag), "/", left);
+        fprintf(file, "%s%s", between, left);
+        between = ", ";
+    }
+    fputs(": as for every verb\n", file);
+}
+
+/* Is it the key's turn in this verb's help? */
+static const struct option_spec *shown(unsigned key, const struct verb *verb)
+{
+    const struct option_spec *spec = key < OPTION_KEYS ? option_spec((enum option_key)key) : NULL;
+
+    return spec && spec->verbs & verb->bit && !spec->rare ? spec : NULL;
+}
+
+static int name_key(const struct option_spec *spec, size_t size, char *ret_left)
+{
+    return snprintf(ret_left, size, "--%s%s%s", spec->name, spec->argument ? " " : "",
+                    spec->argument ? spec->argument : "");
+}
+
+static void print_group(const char *group, const struct verb *verb, FILE *file)
+{
+    const char *heading = group;
+    char left[128];
+
+    for (unsigned key = 0; key < OPTION_KEYS; key++) {
+        const struct option_spec *spec = shown(key, verb);
+        const struct option_spec *next = shown(key + 1, verb);
+
+        if (!spec || strcmp(spec->group, group) != 0)
+            continue;
+
+        int length = name_key(spec, sizeof(left), left);
+
+        if (spec->help_with_next && next) {
+            length += snprintf(left + length, sizeof(left) - (size_t)length, ", ");
+            name_key(next, sizeof(left) - (size_t)length, left + length);
+            print_line(file, heading, left, spec->help_with_next, NULL);
+            key++;
+        } else {
+            print_line(file, heading, left, spec->help,
+                       spec->type == OPTION_BOOL ? NULL : spec->value);
+        }
+        heading = "";
     }
 }
 
 void options_print_help(const struct verb *verb, FILE *file)
 {
-    fprintf(file, "usage: agnesfs %s %s\n%c%s.\n%s\n", verb->name, verb->usage,
+    fprintf(file, "usage: agnesfs %s %s\n%c%s.\n%s", verb->name, verb->usage,
             verb->summary[0] - 'a' + 'A', verb->summary + 1, verb->details);
+    if (!verb->run)
+        return;
+    fputc('\n', file);
     print_flags(verb, file);
-    print_keys(verb, file);
-    fputs("  --json, -q/--quiet, -v/--verbose, -h/--help, --config FILE: as for every verb\n",
-          file);
+    for (const char *const *group = option_groups(); *group; group++)
+        print_group(*group, verb, file);
+    print_common_flags(file);
     if (verb->bit == VERB_MOUNT)
-        fputs("A key is also -o KEY=VALUE, AGNESFS_KEY=VALUE, or KEY = VALUE in a config file.\n",
+        fputs("A key is also -o KEY=VALUE, AGNESFS_KEY, KEY = VALUE in a file; all: man agnesfs\n",
               file);
 }
 
@@ -88,9 +142,10 @@ void options_print_main_help(FILE *file)
           "Shows an Agnes stack (data packages, memory, knowledge) as a folder.\n\n",
           file);
     for (const struct verb *verb = verb_table(); verb->name; verb++)
-        print_entry(file, verb->name, verb->summary, NULL);
+        fprintf(file, "  %-*s%s\n", VERB_COLUMN - 2, verb->name, verb->summary);
     fputs(
-        "\nSOURCE is an Agnes server (https://...), or a static stack: a folder or URL with a\n"
+        "\nagnesfs VERB --help tells of each, man agnesfs of all.\n"
+        "SOURCE is an Agnes server (https://...), or a static stack: a folder or URL with a\n"
         "manifest.json. Without it: the key \"server\", else what the agnes CLI is logged in to.\n",
         file);
     print_exit_codes(file);

@@ -15,30 +15,45 @@ static const struct option_spec keys[OPTION_KEYS] = {
                        .type = OPTION_STRING,
                        .argument = "SOURCE",
                        .help = "server or static stack when none is given",
-                       .group = "where from",
+                       .description = "An Agnes server (https://...), or a static stack: a folder "
+                                      "with a manifest.json, or a URL that ends in .json. Without "
+                                      "it, what the agnes CLI is logged in to.",
+                       .group = "source",
                        .verbs = CACHERS},
     [OPTION_TOKEN_FILE] = {.name = "token-file",
                            .type = OPTION_PATH,
                            .argument = "FILE",
                            .help = "token, else that of the agnes CLI",
-                           .group = "where from",
+                           .description = "A file with the bare token, or JSON with an "
+                                          "access_token. It must be yours; a token is never an "
+                                          "argument. It is read anew each time, so a new login "
+                                          "counts at once.",
+                           .group = "source",
                            .verbs = ASKERS},
     [OPTION_CA_FILE] = {.name = "ca-file",
                         .type = OPTION_PATH,
                         .argument = "FILE",
                         .help = "certificates to trust, else the system's",
+                        .help_with_next = "certificates and proxy, else the system's",
+                        .description = "Certificates in PEM form to trust instead of those of the "
+                                       "system.",
                         .group = "network",
                         .verbs = ASKERS},
     [OPTION_PROXY] = {.name = "proxy",
                       .type = OPTION_STRING,
                       .argument = "URL",
                       .help = "proxy, else as the environment says",
+                      .description = "Given here, it also names the object stores that a server "
+                                     "refers to; one that only the environment names is used for "
+                                     "the server alone.",
                       .group = "network",
                       .verbs = ASKERS},
     [OPTION_CACHE_DIR] = {.name = "cache-dir",
                           .type = OPTION_PATH,
                           .argument = "DIR",
                           .help = "folder of all caches, else ~/.cache/agnesfs",
+                          .description = "Below it, each source has a folder of its own. It must "
+                                         "be on a local file system.",
                           .group = "cache",
                           .verbs = VERB_ALL},
     [OPTION_CACHE_SIZE] = {.name = "cache-size",
@@ -47,6 +62,9 @@ static const struct option_spec keys[OPTION_KEYS] = {
                            .zero_word = "unlimited",
                            .argument = "SIZE",
                            .help = "most it may hold, else 20 GiB or 1/4 of the disk",
+                           .description = "Tables that were opened longest ago go first; what is "
+                                          "pinned or open stays. Without it, the smaller of 20 GiB "
+                                          "and a quarter of the disk.",
                            .group = "cache",
                            .verbs = FETCHERS | VERB_PRUNE},
     [OPTION_MIN_FREE] = {.name = "min-free",
@@ -54,6 +72,9 @@ static const struct option_spec keys[OPTION_KEYS] = {
                          .max = INT64_MAX,
                          .argument = "SIZE",
                          .help = "what stays free, else 1 GiB or 1/20 of the disk",
+                         .description = "What the cache leaves free for others, whatever cache- "
+                                        "size says. Without it, the smaller of 1 GiB and a "
+                                        "twentieth of the disk.",
                          .group = "cache",
                          .verbs = FETCHERS | VERB_PRUNE},
     [OPTION_REFRESH] = {.name = "refresh",
@@ -64,6 +85,8 @@ static const struct option_spec keys[OPTION_KEYS] = {
                         .zero_word = "off",
                         .argument = "TIME",
                         .help = "look for news this often, 1m or more, or off",
+                        .description = "How often a mount asks the source for a new manifest by "
+                                       "itself; agnesfs refresh asks at any time.",
                         .group = "network",
                         .verbs = VERB_MOUNT},
     [OPTION_PREFETCH] = {.name = "prefetch",
@@ -72,6 +95,9 @@ static const struct option_spec keys[OPTION_KEYS] = {
                          .choices = "all|pinned|none",
                          .argument = "WHAT",
                          .help = "all, pinned or none: what to fetch unasked",
+                         .description = "What is fetched before anybody reads it: everything, what "
+                                        "is pinned, or nothing. What is not fetched is listed all "
+                                        "the same, and comes when it is read.",
                          .group = "cache",
                          .verbs = VERB_MOUNT | VERB_VERIFY},
     [OPTION_VERIFY] = {.name = "verify",
@@ -80,6 +106,9 @@ static const struct option_spec keys[OPTION_KEYS] = {
                        .choices = "auto|strict",
                        .argument = "HOW",
                        .help = "auto: big files by block; strict: whole first",
+                       .description = "auto serves files above 8 MiB by block while they arrive, "
+                                      "each block pinned to one ETag, and checks the md5 when the "
+                                      "file is whole. strict serves no byte before that.",
                        .group = "cache",
                        .verbs = VERB_MOUNT},
     [OPTION_JOBS] = {.name = "jobs",
@@ -89,6 +118,7 @@ static const struct option_spec keys[OPTION_KEYS] = {
                      .max = 64,
                      .argument = "N",
                      .help = "transfers at once",
+                     .description = "How many files or ranges are fetched at the same time.",
                      .group = "network",
                      .verbs = FETCHERS},
     [OPTION_TIMEOUT] = {.name = "timeout",
@@ -98,6 +128,8 @@ static const struct option_spec keys[OPTION_KEYS] = {
                         .max = 3600,
                         .argument = "TIME",
                         .help = "give up after this long without progress",
+                        .description = "A transfer or a read that waits for one fails after this "
+                                       "long without progress.",
                         .group = "network",
                         .verbs = ASKERS},
     [OPTION_UID] = {.name = "uid",
@@ -105,6 +137,8 @@ static const struct option_spec keys[OPTION_KEYS] = {
                     .max = UINT32_MAX - 1,
                     .argument = "N",
                     .help = "owner of the files, else you",
+                    .help_with_next = "owner and group of the files, else yours",
+                    .description = "The owner that stat shows.",
                     .group = "mount",
                     .verbs = VERB_MOUNT},
     [OPTION_GID] = {.name = "gid",
@@ -112,6 +146,7 @@ static const struct option_spec keys[OPTION_KEYS] = {
                     .max = UINT32_MAX - 1,
                     .argument = "N",
                     .help = "group of the files, else yours",
+                    .description = "The group that stat shows.",
                     .group = "mount",
                     .verbs = VERB_MOUNT},
     [OPTION_UMASK] = {.name = "umask",
@@ -120,18 +155,25 @@ static const struct option_spec keys[OPTION_KEYS] = {
                       .max = 0777,
                       .argument = "OCTAL",
                       .help = "bits taken from 0444 and 0555",
+                      .description = "Files are shown with mode 0444 and folders with 0555, "
+                                     "without these bits.",
                       .group = "mount",
                       .verbs = VERB_MOUNT},
     [OPTION_ALLOW_OTHER] = {.name = "allow-other",
                             .type = OPTION_BOOL,
                             .value = "no",
                             .help = "other users may read",
+                            .description = "Unless you are root, /etc/fuse.conf must have "
+                                           "user_allow_other. Then umask says who may read.",
                             .group = "mount",
                             .verbs = VERB_MOUNT},
     [OPTION_IO_URING] = {.name = "io-uring",
                          .type = OPTION_BOOL,
                          .value = "no",
                          .help = "requests by io_uring: waiting reads can not be interrupted",
+                         .description = "Takes the requests of the kernel by io_uring: needs "
+                                        "libfuse 3.18, Linux 6.14 and fuse.enable_uring=1. A read "
+                                        "that waits can not be interrupted then.",
                          .group = "mount",
                          .verbs = VERB_MOUNT,
                          .rare = true},
@@ -139,6 +181,10 @@ static const struct option_spec keys[OPTION_KEYS] = {
                         .type = OPTION_BOOL,
                         .value = "on",
                         .help = "give up what serving does not need (on); =off: keep it",
+                        .description = "The process of a mount gives up privileges, files and "
+                                       "system calls that serving does not need. Off keeps them, "
+                                       "should a name service or a certificate in an unusual place "
+                                       "need it.",
                         .group = "mount",
                         .verbs = VERB_MOUNT,
                         .rare = true},
@@ -146,6 +192,9 @@ static const struct option_spec keys[OPTION_KEYS] = {
                        .type = OPTION_BOOL,
                        .value = "on",
                        .help = "tell the server what changed (on); =off: do not",
+                       .description = "After a refresh that changed something, an Agnes server is "
+                                      "told how many rows of each kind changed, once, as the agnes "
+                                      "CLI does.",
                        .group = "network",
                        .verbs = FETCHERS},
     [OPTION_LOG_LEVEL] = {.name = "log-level",
@@ -154,6 +203,8 @@ static const struct option_spec keys[OPTION_KEYS] = {
                           .choices = "error|warning|info|debug",
                           .argument = "LEVEL",
                           .help = "error, warning, info or debug",
+                          .description = "What is logged: to the journal or stderr in the "
+                                         "foreground, else to a file in the state folder.",
                           .group = "log",
                           .verbs = VERB_MOUNT},
     [OPTION_STRATEGY] = {.name = "strategy",
@@ -162,20 +213,51 @@ static const struct option_spec keys[OPTION_KEYS] = {
                          .choices = "auto|reflink|hardlink|copy",
                          .argument = "HOW",
                          .help = "reflink, hardlink, copy; auto: in this order",
+                         .description = "How the files of an export come to be: sharing their "
+                                        "blocks with the cache, as further names of its files, or "
+                                        "as copies of their own.",
                          .group = "export",
                          .verbs = VERB_EXPORT},
 };
 
 static const struct flag_spec flags[FLAGS] = {
-    [FLAG_JSON] = {"json", 0, "JSON on stdout", VERB_ALL},
-    [FLAG_QUIET] = {"quiet", 'q', "only errors", VERB_ALL},
-    [FLAG_VERBOSE] = {"verbose", 'v', "more detail", VERB_ALL},
-    [FLAG_HELP] = {"help", 'h', "this", VERB_ALL},
-    [FLAG_FOREGROUND] = {"foreground", 'f', "stay, and log to stderr", VERB_MOUNT},
-    [FLAG_LAZY] = {"lazy", 'l', "detach at once, even if it is in use or dead", VERB_UMOUNT},
-    [FLAG_DRY_RUN] = {"dry-run", 'n', "say what would change; change nothing", VERB_SYNC},
-    [FLAG_REPAIR] = {"repair", 0, "mend what is found, fetch what is missing", VERB_VERIFY},
+    [FLAG_JSON] = {.name = "json", .help = "JSON on stdout", .verbs = VERB_ALL},
+    [FLAG_QUIET] = {.name = "quiet", .letter = 'q', .help = "only errors", .verbs = VERB_ALL},
+    [FLAG_VERBOSE] = {.name = "verbose", .letter = 'v', .help = "more detail", .verbs = VERB_ALL},
+    [FLAG_HELP] = {.name = "help", .letter = 'h', .help = "this", .verbs = VERB_ALL},
+    [FLAG_CONFIG] = {.name = "config",
+                     .argument = "FILE",
+                     .help = "read this configuration file and no other",
+                     .verbs = VERB_ALL},
+    [FLAG_OPTIONS] = {.letter = 'o',
+                      .argument = "KEY=VALUE,...",
+                      .help = "keys, as in fstab",
+                      .verbs = VERB_MOUNT,
+                      .rare = true},
+    [FLAG_FOREGROUND] = {.name = "foreground",
+                         .letter = 'f',
+                         .help = "stay, and log to stderr",
+                         .verbs = VERB_MOUNT},
+    [FLAG_LAZY] = {.name = "lazy",
+                   .letter = 'l',
+                   .help = "detach at once, even if it is in use or dead",
+                   .verbs = VERB_UMOUNT},
+    [FLAG_DRY_RUN] = {.name = "dry-run",
+                      .letter = 'n',
+                      .help = "say what would change; change nothing",
+                      .verbs = VERB_SYNC},
+    [FLAG_REPAIR] = {.name = "repair",
+                     .help = "mend what is found, fetch what is missing",
+                     .verbs = VERB_VERIFY},
 };
+
+/* In the order in which they are told. */
+static const char *const groups[] = {"source", "network", "cache", "mount", "log", "export", NULL};
+
+const char *const *option_groups(void)
+{
+    return groups;
+}
 
 const struct option_spec *option_spec(enum option_key key)
 {
@@ -250,7 +332,7 @@ const char *option_nearest(const char *name, unsigned verbs)
         if (!verbs || keys[key].verbs & verbs)
             consider(name, keys[key].name, &best, &nearest);
     for (unsigned flag = 0; verbs && flag < FLAGS; flag++)
-        if (flags[flag].verbs & verbs)
+        if (flags[flag].verbs & verbs && flags[flag].name)
             consider(name, flags[flag].name, &best, &nearest);
     return nearest;
 }

@@ -172,8 +172,7 @@ static int read_files(struct options *options, const char *system_file,
 enum {
     VALUE_KEY = 256,
     VALUE_FLAG = 512,
-    VALUE_CONFIG = 1024,
-    MAX_LONG = OPTION_KEYS + FLAGS + 2,
+    MAX_LONG = OPTION_KEYS + FLAGS + 1,
 };
 
 struct grammar {
@@ -201,17 +200,15 @@ static void make_grammar(const struct verb *verb, struct grammar *ret_grammar)
 
         if (!(spec->verbs & verb->bit))
             continue;
-        *at++ = (struct option){spec->name, no_argument, NULL,
-                                spec->letter ? spec->letter : VALUE_FLAG + (int)flag};
+        if (spec->name)
+            *at++ = (struct option){spec->name, spec->argument ? required_argument : no_argument,
+                                    NULL, spec->letter ? spec->letter : VALUE_FLAG + (int)flag};
         if (spec->letter)
             *letter++ = spec->letter;
+        if (spec->letter && spec->argument)
+            *letter++ = ':';
     }
-    *at++ = (struct option){"config", required_argument, NULL, VALUE_CONFIG};
     *at = (struct option){0};
-    if (verb->bit == VERB_MOUNT) {
-        *letter++ = 'o';
-        *letter++ = ':';
-    }
     *letter = '\0';
 }
 
@@ -293,12 +290,12 @@ static int take_option(struct options *options, int what, struct complaint *ret_
 {
     char where[64];
 
-    if (what == VALUE_CONFIG) {
+    if (what == VALUE_FLAG + FLAG_CONFIG) {
         free(options->config);
         options->config = absolute_path(optarg, true);
         return options->config ? 0 : no_memory(ret_complaint);
     }
-    if (what == 'o')
+    if (what == flag_spec(FLAG_OPTIONS)->letter)
         return options_read_list(options, optarg, ret_complaint);
     if (what >= VALUE_KEY && what < VALUE_KEY + OPTION_KEYS) {
         enum option_key key = (enum option_key)(what - VALUE_KEY);

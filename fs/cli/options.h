@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* options.h - every key there is, and where its value came from.
  *
- * One table (option_table.c) makes parsing, help and completion. A key has one spelling everywhere
+ * One table (option_table.c) makes parsing, help, manual and completion: a new key is its name in
+ * enum option_key and its row there, and a test holds all of them to it. A key has one spelling everywhere
  * ('_' counts as '-'):
  *
  *     --cache-dir DIR        on the command line
@@ -83,13 +84,19 @@ struct option_spec {
     uint64_t max;
     const char *zero_word; /* a word for 0: "off"; NULL if 0 is an ordinary number */
     const char *argument;  /* what help calls the value; NULL for a bool */
-    const char *help;
-    const char *group; /* "where from", "cache", "network", "mount", "log", "export" */
-    unsigned verbs;    /* who takes it as a flag */
-    bool rare;         /* not in their help, which has to fit a screen */
+    const char *help;      /* a line of --help */
+    const char
+        *help_with_next;     /* set: the next key stands on that line too, and this is for both */
+    const char *description; /* for the manual, after what help says; whole sentences */
+    const char *group;       /* one of option_groups */
+    unsigned verbs;          /* who takes it as a flag */
+    bool rare;               /* not in their help, which has to fit a screen */
 };
 
 const struct option_spec *option_spec(enum option_key key);
+
+/* In the order in which help and manual show them; ends with NULL. */
+const char *const *option_groups(void);
 
 /* What is said on the command line only. */
 enum option_flag {
@@ -97,6 +104,8 @@ enum option_flag {
     FLAG_QUIET,
     FLAG_VERBOSE,
     FLAG_HELP,
+    FLAG_CONFIG,
+    FLAG_OPTIONS,
     FLAG_FOREGROUND,
     FLAG_LAZY,
     FLAG_DRY_RUN,
@@ -105,10 +114,12 @@ enum option_flag {
 };
 
 struct flag_spec {
-    const char *name;
-    char letter; /* 0 if none */
+    const char *name;     /* NULL: only the letter */
+    char letter;          /* 0 if none */
+    const char *argument; /* NULL: takes none */
     const char *help;
     unsigned verbs;
+    bool rare; /* likewise */
 };
 
 const struct flag_spec *flag_spec(enum option_flag flag);

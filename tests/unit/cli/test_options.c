@@ -4,34 +4,35 @@
 
 #include <ctype.h>
 
-/* A good value for each key, as given and as read. A key without a line here fails the test. */
-static const struct {
-    const char *text;
-    const char *read;
-    uint64_t number;
-} samples[OPTION_KEYS] = {
-    [OPTION_SERVER] = {"https://a.example", "https://a.example", 0},
-    [OPTION_TOKEN_FILE] = {"/t/token", "/t/token", 0},
-    [OPTION_CA_FILE] = {"/t/ca.pem", "/t/ca.pem", 0},
-    [OPTION_PROXY] = {"http://p:1", "http://p:1", 0},
-    [OPTION_CACHE_DIR] = {"/t/cache", "/t/cache", 0},
-    [OPTION_CACHE_SIZE] = {"5GiB", "5GiB", 5UL << 30},
-    [OPTION_MIN_FREE] = {"100MB", "100MB", 100000000},
-    [OPTION_VERIFY] = {"strict", "strict", 0},
-    [OPTION_REFRESH] = {"90s", "90s", 90},
-    [OPTION_PREFETCH] = {"none", "none", 0},
-    [OPTION_JOBS] = {"3", "3", 3},
-    [OPTION_TIMEOUT] = {"2m", "2m", 120},
-    [OPTION_UID] = {"1001", "1001", 1001},
-    [OPTION_GID] = {"1002", "1002", 1002},
-    [OPTION_UMASK] = {"027", "027", 027},
-    [OPTION_ALLOW_OTHER] = {"yes", "yes", 1},
-    [OPTION_IO_URING] = {"yes", "yes", 1},
-    [OPTION_SANDBOX] = {"off", "off", 0},
-    [OPTION_REPORT] = {"off", "off", 0},
-    [OPTION_LOG_LEVEL] = {"debug", "debug", 0},
-    [OPTION_STRATEGY] = {"copy", "copy", 0},
-};
+/* A good value for a key, which is not its default, and what is read of it. */
+static const char *sample(const struct option_spec *spec, uint64_t *ret_number)
+{
+    static char last[32];
+    const char *bar = spec->choices ? strrchr(spec->choices, '|') : NULL;
+
+    *ret_number = 0;
+    switch (spec->type) {
+    case OPTION_PATH: return "/t/file";
+    case OPTION_SIZE: *ret_number = 5UL << 30; return "5GiB";
+    case OPTION_DURATION: *ret_number = 120; return "2m";
+    case OPTION_NUMBER: *ret_number = 3; return "3";
+    case OPTION_MODE: *ret_number = 027; return "027";
+    case OPTION_BOOL: *ret_number = !spec->value || strcmp(spec->value, "no") == 0; break;
+    case OPTION_CHOICE: snprintf(last, sizeof(last), "%s", bar + 1); return last;
+    default: return "https://a.example";
+    }
+    return *ret_number ? "yes" : "off";
+}
+
+/* One that takes such a key, and one operand. */
+static const char *verb_taking(unsigned verbs)
+{
+    for (const struct verb *verb = verb_table(); verb->name; verb++)
+        if (verb->bit & verbs && verb->max_operands > 0 && verb->min_operands <= 1)
+            return verb->name;
+    fail_msg("no verb takes the key");
+    return NULL;
+}
 
 static void underscored(const char *name, bool upper, char *ret_text)
 {
@@ -43,10 +44,13 @@ static void underscored(const char *name, bool upper, char *ret_text)
 static void expect(struct options *options, const struct complaint *complaint, enum option_key key,
                    enum option_origin origin)
 {
+    uint64_t number;
+    const char *text = sample(option_spec(key), &number);
+
     if (!options)
         fail_msg("%s: %s: %s", option_spec(key)->name, complaint->what, complaint->why);
-    assert_string_equal(options_text(options, key), samples[key].read);
-    assert_int_equal(options_number(options, key), samples[key].number);
+    assert_string_equal(options_text(options, key), text);
+    assert_int_equal(options_number(options, key), number);
     assert_int_equal(options_origin(options, key), origin);
     options_free(options);
 }
@@ -58,13 +62,13 @@ static void test_every_key_everywhere(void **state)
     for (unsigned i = 0; i < OPTION_KEYS; i++) {
         enum option_key key = (enum option_key)i;
         const char *name = option_spec(key)->name;
-        const char *text = samples[key].text;
+        uint64_t number;
+        const char *text = sample(option_spec(key), &number);
         bool mounts = option_spec(key)->verbs & VERB_MOUNT;
-        const char *verb = mounts ? "mount" : "export"; /* between them they take every key */
+        const char *verb = mounts ? "mount" : verb_taking(option_spec(key)->verbs);
         char variant[64];
         char word[128];
 
-        assert_non_null(text);
         snprintf(word, sizeof(word), "--%s=%s", name, text);
         expect(parse_from(NULL, &complaint, verb, word, "/m", NULL), &complaint, key, ORIGIN_FLAG);
         underscored(name, false, variant);
@@ -252,6 +256,24 @@ static void test_values(void **state)
     assert_true(option_value_parse(&size, "", &number, why) < 0);
 }
 
+static void test_every_row_is_whole(void **state)
+{
+    for (unsigned key = 0; key < OPTION_KEYS; key++) {
+        const struct option_spec *spec = option_spec((enum option_key)key);
+        bool known = false;
+
+        if (!spec->name || !spec->help || !spec->group || !spec->verbs)
+            fail_msg("key %u has no whole row in the table", key);
+        for (const char *const *group = option_groups(); *group; group++)
+            known |= strcmp(*group, spec->group) == 0;
+        if (!known)
+            fail_msg("%s: no group is called \"%s\"", spec->name, spec->group);
+        if (!spec->argument != (spec->type == OPTION_BOOL) ||
+            !spec->choices != (spec->type != OPTION_CHOICE))
+            fail_msg("%s: argument or choices do not fit the type", spec->name);
+    }
+}
+
 static void test_help_fits_a_screen(void **state)
 {
     for (const struct verb *verb = verb_table(); verb->name; verb++) {
@@ -284,8 +306,9 @@ static void test_help_fits_a_screen(void **state)
             char flag[64];
 
             snprintf(flag, sizeof(flag), "--%s  ", spec->name); /* an entry, not the usage line */
-            if (spec->verbs != VERB_ALL)
-                assert_int_equal(strstr(text, flag) != NULL, (spec->verbs & verb->bit) != 0);
+            if (spec->verbs != VERB_ALL && spec->name)
+                assert_int_equal(strstr(text, flag) != NULL,
+                                 (spec->verbs & verb->bit) != 0 && !spec->rare);
         }
         free(text);
     }
@@ -300,6 +323,7 @@ int main(void)
         home_test(test_bad_files),
         home_test(test_paths_and_words),
         home_test(test_values),
+        home_test(test_every_row_is_whole),
         home_test(test_help_fits_a_screen),
     };
 
