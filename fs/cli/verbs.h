@@ -32,9 +32,9 @@ struct verb {
     enum verb_bit bit;
     size_t min_operands;
     size_t max_operands;
-    const char *usage;   /* operands and the flags worth naming */
-    const char *summary; /* what it does, one line of the main help */
-    const char *details; /* further lines of its own help, "" for none */
+    const char *usage;                         /* operands and the flags worth naming */
+    const char *summary;                       /* what it does, one line of the main help */
+    const char *details;                       /* further lines of its own help, "" for none */
     int (*run)(const struct options *options); /* NULL: main.c sees to it, before any option */
 };
 

@@ -156,6 +156,7 @@ def test_what_only_a_machine_can_run_is_little(agnes):
     assert ran == set(), "a block that no test runs"
 
 
+@pytest.mark.timeout(300)
 def test_the_two_commands():
     """The second is what runs this."""
     commands = re.findall(r"^\./(\S+)", block("sh", "./scripts/demo"), re.MULTILINE)
