@@ -228,7 +228,8 @@ def test_prefetch_mends_what_nobody_has_read(agnes, server, parts):
     mount.umount()
     server.clear()
     with agnes.mount(server.url) as mount:
-        wait_for(lambda: mount.status(expect=None)["resident_files"] == len(parts), 30,
+        wait_for(lambda: len(fetches(server)) == len(damaged), what="all is asked for again")
+        wait_for(lambda: mount.status(expect=None)["resident_files"] == len(parts),
                  what="all is here again")
     assert len(fetches(server)) == len(damaged)
     assert agnes.verify(server.url).findings == set()
@@ -327,8 +328,8 @@ def test_blocks_that_rot_are_not_served(agnes, stack, server, ending, damage):
         found = pieces(mount)
         assert all(piece in (None, whole) for piece, whole in zip(found, right))
         server.forget()
-        wait_for(lambda: pieces(mount) == right, what="asked for again after a moment")
-        assert (mount / table).read_bytes() == content
+        wait_for(lambda: read(mount, table) == content, what="asked for again after a moment")
+        assert pieces(mount) == right
 
 
 # --- what says what is there ---

@@ -112,8 +112,7 @@ def test_nor_by_a_mount(agnes, server, given, cores):
 def test_of_a_client_that_takes_no_care_all_of_that_is_found(agnes, cores):
     """The control."""
     process = subprocess.Popen(["sleep", "60"], cwd=agnes.home, env={"AGNES_TOKEN": TOKEN})
-    wait_for(lambda: b"sleep" in seen(process.pid), what="sleep")
-    assert TOKEN.encode() in seen(process.pid)
+    wait_for(lambda: TOKEN.encode() in seen(process.pid), what="a token in what is seen of sleep")
     assert dumps_core(process)
     for core in agnes.home.glob("core*"):
         assert TOKEN.encode() in core.read_bytes()
