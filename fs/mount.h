@@ -87,3 +87,7 @@ void mount_facts(struct mount *mount, struct mount_facts *ret_facts);
  * io_uring. */
 const char *mount_library_version(void);
 bool mount_knows_uring(void);
+
+/* The extended attributes that there are, one by one from 0 on: a name, and what its value is. NULL
+ * after the last. */
+const char *mount_xattr(size_t index, const char **ret_meaning);

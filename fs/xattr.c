@@ -124,15 +124,30 @@ static int value_error(const struct subject *subject, char text[static VALUE_SIZ
 static const struct {
     const char *name;
     value_fn *value;
+    const char *meaning; /* for the manual */
 } values[] = {
-    {PREFIX "state", value_state},           {PREFIX "md5", value_md5},
-    {PREFIX "table_id", value_table_id},     {PREFIX "rows", value_rows},
-    {PREFIX "updated", value_updated},       {PREFIX "query_mode", value_query_mode},
-    {PREFIX "references", value_references}, {PREFIX "generation", value_generation},
-    {PREFIX "source", value_source},         {PREFIX "error", value_error},
+    {PREFIX "state", value_state,
+     "resident, partial, cold, error, or unverified: resident, but no md5 was ever given"},
+    {PREFIX "md5", value_md5, "of the content, as the manifest says"},
+    {PREFIX "table_id", value_table_id, "what the server calls the table"},
+    {PREFIX "rows", value_rows, "how many rows the table has"},
+    {PREFIX "updated", value_updated, "when the content last changed, as the manifest says"},
+    {PREFIX "query_mode", value_query_mode, "local, and the like, as the manifest says"},
+    {PREFIX "references", value_references, "how many names the content has: st_nlink"},
+    {PREFIX "generation", value_generation, "the generation that is shown"},
+    {PREFIX "source", value_source, "where the stack comes from"},
+    {PREFIX "error", value_error, "why the content can not be had, after a read of it has failed"},
 };
 
 #define VALUES (sizeof(values) / sizeof(values[0]))
+
+const char *mount_xattr(size_t index, const char **ret_meaning)
+{
+    if (index >= VALUES)
+        return NULL;
+    *ret_meaning = values[index].meaning;
+    return values[index].name;
+}
 
 static value_fn *find_value(const char *name)
 {

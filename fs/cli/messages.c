@@ -105,6 +105,24 @@ const struct exit_meaning *exit_meanings(void)
     return meanings;
 }
 
+const struct error_meaning *reader_errors(void)
+{
+    static const struct error_meaning meanings[] = {
+        {"ENOENT", "not in the generation that is shown"},
+        {"EIO", "the bytes could not be obtained, or were not the promised ones"},
+        {"EACCES", "the server said 401 or 403, and the file is not here"},
+        {"ESTALE", "gone on the server while it is still listed; or withdrawn while it was being "
+                   "opened"},
+        {"ETIMEDOUT", "no progress for the time that timeout says"},
+        {"EINTR", "the reader was interrupted; the transfer goes on for others"},
+        {"EROFS", "any attempt to write"},
+        {"ENODATA", "no such extended attribute"},
+        {NULL, NULL},
+    };
+
+    return meanings;
+}
+
 int exit_code_of_mount(enum exit_code code)
 {
     switch (code) {

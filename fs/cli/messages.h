@@ -42,6 +42,14 @@ const struct exit_meaning *exit_meanings(void);
 /* The code that mount(8) wants from its helpers: 0 mounted, 1 wrong call, 2 system error, 32 failed. */
 int exit_code_of_mount(enum exit_code code);
 
+/* The errors that a reader can get, for the manual; README.md has them too. Ends with a NULL name. */
+struct error_meaning {
+    const char *name;
+    const char *meaning;
+};
+
+const struct error_meaning *reader_errors(void);
+
 struct complaint {
     enum exit_code code;
     char what[512];

@@ -89,16 +89,21 @@ int options_read_file(struct options *options, const char *path, enum option_ori
 /* --- -o lists --- */
 
 /* Words of mount(8) and fstab(5) that are not for us, or say what an agnesfs mount is anyway. */
+static const char *const mount_words[] = {"ro",     "nosuid", "suid",      "nodev",      "dev",
+                                          "noexec", "exec",   "noatime",   "_netdev",    "nofail",
+                                          "auto",   "noauto", "user",      "nouser",     "users",
+                                          "owner",  "group",  "async",     "relatime",   "defaults",
+                                          "x-*",    "X-*",    "comment=*", "nodiratime", NULL};
+
+const char *const *option_mount_words(void)
+{
+    return mount_words;
+}
+
 static bool is_mount_word(const char *word)
 {
-    static const char *const words[] = {"ro",     "nosuid",    "suid",    "nodev",     "dev",
-                                        "noexec", "exec",      "noatime", "_netdev",   "nofail",
-                                        "auto",   "noauto",    "user",    "nouser",    "users",
-                                        "owner",  "group",     "async",   "relatime",  "defaults",
-                                        "x-*",    "comment=*", "X-*",     "nodiratime"};
-
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        if (fnmatch(words[i], word, 0) == 0)
+    for (const char *const *at = mount_words; *at; at++)
+        if (fnmatch(*at, word, 0) == 0)
             return true;
     return false;
 }

@@ -3,6 +3,7 @@
  * is an error for whoever uses it, rather than a promise that nobody keeps. */
 #include "fs/cli/options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -35,8 +36,7 @@ static const struct option_spec keys[OPTION_KEYS] = {
                         .argument = "FILE",
                         .help = "certificates to trust, else the system's",
                         .help_with_next = "certificates and proxy, else the system's",
-                        .description = "Certificates in PEM form to trust instead of those of the "
-                                       "system.",
+                        .description = "In PEM form.",
                         .group = "network",
                         .verbs = ASKERS},
     [OPTION_PROXY] = {.name = "proxy",
@@ -72,7 +72,7 @@ static const struct option_spec keys[OPTION_KEYS] = {
                          .max = INT64_MAX,
                          .argument = "SIZE",
                          .help = "what stays free, else 1 GiB or 1/20 of the disk",
-                         .description = "What the cache leaves free for others, whatever cache- "
+                         .description = "What the cache leaves free for others, whatever cache-"
                                         "size says. Without it, the smaller of 1 GiB and a "
                                         "twentieth of the disk.",
                          .group = "cache",
@@ -118,7 +118,7 @@ static const struct option_spec keys[OPTION_KEYS] = {
                      .max = 64,
                      .argument = "N",
                      .help = "transfers at once",
-                     .description = "How many files or ranges are fetched at the same time.",
+                     .description = "Of files, or of ranges of a large one.",
                      .group = "network",
                      .verbs = FETCHERS},
     [OPTION_TIMEOUT] = {.name = "timeout",
@@ -128,8 +128,7 @@ static const struct option_spec keys[OPTION_KEYS] = {
                         .max = 3600,
                         .argument = "TIME",
                         .help = "give up after this long without progress",
-                        .description = "A transfer or a read that waits for one fails after this "
-                                       "long without progress.",
+                        .description = "Ends a transfer, and a read that waits for one.",
                         .group = "network",
                         .verbs = ASKERS},
     [OPTION_UID] = {.name = "uid",
@@ -138,7 +137,7 @@ static const struct option_spec keys[OPTION_KEYS] = {
                     .argument = "N",
                     .help = "owner of the files, else you",
                     .help_with_next = "owner and group of the files, else yours",
-                    .description = "The owner that stat shows.",
+                    .description = "As stat shows it.",
                     .group = "mount",
                     .verbs = VERB_MOUNT},
     [OPTION_GID] = {.name = "gid",
@@ -146,7 +145,7 @@ static const struct option_spec keys[OPTION_KEYS] = {
                     .max = UINT32_MAX - 1,
                     .argument = "N",
                     .help = "group of the files, else yours",
-                    .description = "The group that stat shows.",
+                    .description = "As stat shows it.",
                     .group = "mount",
                     .verbs = VERB_MOUNT},
     [OPTION_UMASK] = {.name = "umask",
@@ -286,6 +285,14 @@ int option_find(const char *name, enum option_key *ret_key)
         }
     }
     return -ENOENT;
+}
+
+void option_variable(const struct option_spec *spec, char ret_name[static OPTION_VARIABLE_SIZE])
+{
+    size_t length = (size_t)snprintf(ret_name, OPTION_VARIABLE_SIZE, "AGNESFS_%s", spec->name);
+
+    for (size_t i = 0; i < length; i++)
+        ret_name[i] = (char)(ret_name[i] == '-' ? '_' : toupper((unsigned char)ret_name[i]));
 }
 
 size_t option_distance(const char *a, const char *b)

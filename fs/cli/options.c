@@ -4,7 +4,6 @@
  * because it would take any abbreviation, and a key has one spelling. */
 #include "fs/cli/options.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
@@ -121,12 +120,9 @@ static int set_defaults(struct options *options, struct complaint *ret_complaint
 static int read_environment(struct options *options, struct complaint *ret_complaint)
 {
     for (unsigned key = 0; key < OPTION_KEYS; key++) {
-        char name[64] = "AGNESFS_";
-        size_t length = strlen(name);
+        char name[OPTION_VARIABLE_SIZE];
 
-        for (const char *at = option_spec((enum option_key)key)->name; *at; at++)
-            name[length++] = (char)(*at == '-' ? '_' : toupper((unsigned char)*at));
-        name[length] = '\0';
+        option_variable(option_spec((enum option_key)key), name);
 
         const char *text = getenv(name);
 

@@ -171,6 +171,13 @@ int options_read_file(struct options *options, const char *path, enum option_ori
  * mount(8), which are ignored. */
 int options_read_list(struct options *options, const char *list, struct complaint *ret_complaint);
 
+/* The words of mount(8), patterns as of fnmatch; ends with NULL. */
+const char *const *option_mount_words(void);
+
+/* "AGNESFS_CACHE_DIR". */
+#define OPTION_VARIABLE_SIZE 64
+void option_variable(const struct option_spec *spec, char ret_name[static OPTION_VARIABLE_SIZE]);
+
 /* The key of that name, '_' being '-'; -ENOENT. */
 int option_find(const char *name, enum option_key *ret_key);
 
