@@ -74,10 +74,7 @@ static void print_flag(FILE *file, const struct flag_spec *spec)
         print_in(file, 'I', spec->argument);
     }
     fputc('\n', file);
-    if (strcmp(spec->help, "this") == 0)
-        fputs("Print the help of the verb.\n", file);
-    else
-        print_sentence(file, spec->help);
+    print_sentence(file, spec->help);
 }
 
 /* "mount, sync and pin". */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cache/scoped.h"
+#include "fs/cli/complete.h"
 #include "fs/cli/messages.h"
 #include "fs/cli/options.h"
 #include "fs/cli/verbs.h"
@@ -94,6 +95,11 @@ static int dispatch(int argc, char **argv)
         return help(argc > 2 ? argv[2] : NULL);
     if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0)
         return version(argc - 1, argv + 1);
+
+    if (strcmp(name, COMPLETE_WORD) == 0 && argc > 2) {
+        complete_print(argc - 2, argv + 2, stdout);
+        return EXIT_OK;
+    }
 
     const struct verb *verb = verb_find(name);
 

@@ -18,5 +18,8 @@ struct mounts_entry {
     uid_t user;    /* who mounted it; (uid_t)-1 if that is not said */
 };
 
+/* Tells of every agnesfs mount, dead ones too, with who mounted it as above. */
+void mounts_each(void (*take)(void *arg, const char *path, uid_t user), void *arg);
+
 /* What lies on top at that path. ret_entry is written unless it is MOUNTS_NOTHING. */
 enum mounts_kind mounts_at(const char *path, struct mounts_entry *ret_entry);

@@ -27,11 +27,25 @@ enum verb_bit {
     VERB_ALL = 8191,
 };
 
+/* What an operand names, for completion. */
+enum operand {
+    OPERAND_NONE,
+    OPERAND_FOLDER, /* also a SOURCE: of all sources, only a folder can be completed */
+    OPERAND_MOUNT,
+    OPERAND_TABLE, /* a GLOB */
+    OPERAND_TABLE_OR_MOUNT,
+    OPERAND_PIN,    /* a GLOB that is pinned */
+    OPERAND_ACTION, /* of stack */
+    OPERAND_SLUG,
+    OPERAND_VERB,
+};
+
 struct verb {
     const char *name;
     enum verb_bit bit;
     size_t min_operands;
     size_t max_operands;
+    enum operand operands[2];
     const char *usage;                         /* operands and the flags worth naming */
     const char *summary;                       /* what it does, one line of the main help */
     const char *details;                       /* further lines of its own help, "" for none */

@@ -1,12 +1,13 @@
 """Help, manual and README say what the tables say: no more, no less, of any key, flag, verb or code."""
 
+import os
 import re
 import subprocess
 
 import pytest
 
 from tests.lib.agnesfs import ROOT
-from tests.lib.manual import PAGES, Page, names, tables, taken_by
+from tests.lib.manual import BUILD, PAGES, Page, names, tables, taken_by
 
 README = (ROOT / "README.md").read_text()
 LONG = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
@@ -98,3 +99,17 @@ def test_the_readme_knows_no_key_or_flag_that_is_not():
     for found in re.findall(r"-o ([a-z][a-z=,0-9A-Z|-]*)", README):
         for word in found.split(","):
             assert word.split("=")[0] in KEYS | set(tables()["mount_words"]), found
+
+
+def test_everything_is_installed_where_it_is_looked_for(tmp_path):
+    run = subprocess.run(["cmake", "--install", BUILD], capture_output=True, text=True, timeout=60,
+                         env=dict(os.environ, DESTDIR=str(tmp_path)), check=False)
+    assert run.returncode == 0, run.stderr
+    [root] = {path.parent.parent for path in tmp_path.rglob("bin/agnesfs")}
+    for path in ("bin/agnesfs", "sbin/mount.agnesfs", "share/man/man1/agnesfs.1",
+                 "share/man/man5/agnesfs.5", "share/man/man8/mount.agnesfs.8",
+                 "share/bash-completion/completions/agnesfs",
+                 "share/zsh/site-functions/_agnesfs",
+                 "share/fish/vendor_completions.d/agnesfs.fish"):
+        assert os.path.lexists(root / path), path
+    assert not (root / "bin/agnesfs-docs").exists()
