@@ -100,8 +100,10 @@ static int read_image(char *image, size_t size, const struct origin *origin, con
     if (size < HEAD_SIZE)
         return -EBADMSG;
     memcpy(&head, image, sizeof(head));
-    digest_of(decoration, strlen(decoration), wanted);
-    if (!same_origin(&head.origin, origin) || memcmp(head.decoration, wanted, sizeof(wanted)) != 0)
+    if (decoration)
+        digest_of(decoration, strlen(decoration), wanted);
+    if (!same_origin(&head.origin, origin) ||
+        (decoration && memcmp(head.decoration, wanted, sizeof(wanted)) != 0))
         return -ENOENT;
     if (!head_is_sound(&head, image, size))
         return -EBADMSG;

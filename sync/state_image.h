@@ -15,8 +15,8 @@
 
 #include "sync/state.h"
 
-/* -ENOENT: there is none, or not of this state file and decoration; -EBADMSG: a damaged one;
- * -ENOMEM. All of them mean: state_load. */
+/* decoration NULL: any will do, for who wants the rows only. -ENOENT: there is none, or not of this
+ * state file and decoration; -EBADMSG: a damaged one; -ENOMEM. All of them mean: state_load. */
 int state_image_load(int dirfd, const char *decoration, struct state *ret_state);
 
 /* Of the state that state_save has written last, or state_load read from sync_state.json. */

@@ -100,6 +100,8 @@ static void what_is_saved_is_loaded_with_its_decoration(void **state)
     assert_int_equal(tree_generation(loaded.tree), 3);
     assert_int_equal(loaded.last_sync_unix, saved.last_sync_unix);
     assert_memory_equal(loaded.doubt_since, saved.doubt_since, sizeof(saved.doubt_since));
+    assert_int_equal(load(folder, "there"), -ENOENT);
+    assert_int_equal(load(folder, NULL), 0);
 }
 
 static void an_image_of_something_else_is_none(void **state)
