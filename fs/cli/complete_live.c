@@ -42,9 +42,8 @@ static void set_deadline(void)
 /* --- mounts --- */
 
 /* Spelled as the current word is: relative to the home folder, to this one, or absolute. */
-static void offer_mount(void *arg, const char *path, uid_t user)
+static void offer_mount(const struct completion *completion, const char *path)
 {
-    const struct completion *completion = arg;
     const char *current = completion->current;
     const char *home = getenv("HOME");
     scoped_free char *folder = get_current_dir_name();
@@ -52,8 +51,6 @@ static void offer_mount(void *arg, const char *path, uid_t user)
     const char *base = from_home ? home : folder;
     size_t length = base ? strlen(base) : 0;
 
-    if (getuid() != 0 && user != getuid())
-        return;
     if (*current != '/' && length > 1 && strncmp(path, base, length) == 0 && path[length] == '/')
         complete_offer(completion, from_home ? "~/" : "", path + length + 1, "mount");
     else if (!from_home)
@@ -62,8 +59,17 @@ static void offer_mount(void *arg, const char *path, uid_t user)
 
 void complete_mounts(const struct completion *completion)
 {
+    scoped(mounts_release) struct mounts mounts = {0};
+
     set_deadline();
-    mounts_each(offer_mount, (void *)completion);
+    if (mounts_read("/proc/self/mountinfo", &mounts) < 0)
+        return;
+    for (size_t i = 0; i < mounts.count; i++) {
+        const struct mounts_line *line = &mounts.lines[i];
+
+        if (mounts_is_agnesfs(line) && (getuid() == 0 || line->user == getuid()))
+            offer_mount(completion, line->point);
+    }
 }
 
 /* --- the cache --- */

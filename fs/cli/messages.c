@@ -52,6 +52,15 @@ static void print_document(const struct complaint *complaint)
         fputs(text, stdout);
 }
 
+void hint_print(const char *hint)
+{
+    if (!*hint)
+        return;
+    fputs("hint: ", stderr);
+    print_escaped(stderr, hint);
+    fputc('\n', stderr);
+}
+
 int complaint_print(const struct complaint *complaint, bool json)
 {
     if (json && !complaint->told)
@@ -62,11 +71,7 @@ int complaint_print(const struct complaint *complaint, bool json)
     fputs(": ", stderr);
     print_escaped(stderr, complaint->why);
     fputc('\n', stderr);
-    if (*complaint->hint) {
-        fputs("hint: ", stderr);
-        print_escaped(stderr, complaint->hint);
-        fputc('\n', stderr);
-    }
+    hint_print(complaint->hint);
     return (int)complaint->code;
 }
 

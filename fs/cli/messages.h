@@ -68,6 +68,9 @@ void complaint_hint(struct complaint *complaint, const char *hint, ...)
  * error, hint (null for none) and exit, unless one was printed that tells it. */
 int complaint_print(const struct complaint *complaint, bool json);
 
+/* "hint: WHAT TO DO" on stderr; nothing for "". For a hint that comes after more than one line. */
+void hint_print(const char *hint);
+
 /* "agnesfs: warning: WHAT: WHY" on stderr. */
 void warn(const char *what, const char *why, ...) __attribute__((format(printf, 2, 3)));
 
