@@ -30,6 +30,8 @@ struct call {
     int error;      /* why we stopped it */
     size_t counted; /* of the body, as progress */
     int64_t until_ms;
+    bool server;
+    bool satisfied; /* by the head */
     bool done;
     struct fetch_result result;
 };
@@ -71,15 +73,19 @@ static int on_head(void *arg, const struct fetch_head *head)
         .tag = "",
         .document = true,
         .json = true,
-        .server = true,
+        .server = call->server,
     };
     struct answer_verdict verdict;
 
     call->answer->status = head->status;
+    call->answer->date_unix = head->date_unix;
     call->limit = head->status >= 400 ? REFUSAL_MAX : call->request->limit;
     if (head->status == 204)
         return 0;
     answer_judge(&rules, head, &verdict);
+    call->satisfied = verdict.end == ATTEMPT_OK && call->request->head_only;
+    if (call->satisfied)
+        return -ECANCELED;
     if (verdict.end == ATTEMPT_OK || verdict.end == ATTEMPT_STATUS)
         return 0;
     call->error = say(call->answer, verdict.error, "%s", verdict.message);
@@ -111,10 +117,31 @@ static void on_done(void *arg, const struct fetch_result *result)
     struct call *call = arg;
 
     call->result = *result;
+    call->answer->times = result->times;
+    call->answer->certificate_ends_unix = result->certificate_ends_unix;
     call->done = true;
 }
 
 /* --- what it came to --- */
+
+static enum caller_stage stage_of(const struct call *call, bool tls)
+{
+    const struct fetch_times *times = &call->result.times;
+
+    if (call->answer->status > 0)
+        return CALLER_DONE;
+    switch (call->result.end) {
+    case FETCH_RESOLVE: return CALLER_NAME;
+    case FETCH_CONNECT: return times->name > 0 ? CALLER_CONNECTION : CALLER_NAME;
+    case FETCH_TLS: return CALLER_TLS;
+    default: break;
+    }
+    if (times->name == 0)
+        return CALLER_NAME;
+    if (times->connection == 0)
+        return CALLER_CONNECTION;
+    return tls && times->tls == 0 ? CALLER_TLS : CALLER_ANSWER;
+}
 
 static int conclude(const struct caller *caller, const struct call *call, const char *token)
 {
@@ -135,6 +162,8 @@ static int conclude(const struct caller *caller, const struct call *call, const 
     }
     if (call->error)
         return call->error;
+    if (call->satisfied)
+        return 0;
     switch (result->end) {
     case FETCH_COMPLETE: return 0;
     case FETCH_RESOLVE:
@@ -178,17 +207,29 @@ static void wait_for(struct caller *caller, struct call *call, struct fetch_exch
     }
 }
 
+static int url_of(const struct source *source, const char *path, char **ret_url)
+{
+    if (path)
+        return source_endpoint_url(source, path, ret_url);
+    *ret_url = strdup(source_manifest_url(source));
+    return *ret_url ? 0 : -ENOMEM;
+}
+
 int caller_call(struct caller *caller, const struct caller_request *request,
                 struct caller_answer *ret_answer)
 {
     const struct caller_conf *conf = &caller->conf;
     scoped_free char *url = NULL;
     scoped(wipe) char *token = conf->token ? conf->token(conf->token_arg) : NULL;
-    struct call call = {.request = request, .answer = ret_answer};
+    struct call call = {
+        .request = request,
+        .answer = ret_answer,
+        .server = source_kind(conf->source) == SOURCE_SERVER,
+    };
     struct fetch_exchange *exchange = NULL;
-    int r = source_endpoint_url(conf->source, request->path, &url);
+    int r = url_of(conf->source, request->path, &url);
 
-    *ret_answer = (struct caller_answer){.status = 0};
+    *ret_answer = (struct caller_answer){.date_unix = -1};
     if (r == 0) {
         const struct fetch_request asked = {
             .url = url,
@@ -196,6 +237,7 @@ int caller_call(struct caller *caller, const struct caller_request *request,
             .json = request->json,
             .bearer = token,
             .gzip = true,
+            .certificate = request->head_only,
             .stall_s = conf->timeout_s,
             .head = on_head,
             .body = on_body,
@@ -209,6 +251,7 @@ int caller_call(struct caller *caller, const struct caller_request *request,
         return say(ret_answer, r, "%s", r == -EINVAL ? "not a usable URL or token" : strerror(-r));
     note_progress(caller, &call);
     wait_for(caller, &call, exchange);
+    ret_answer->stage = stage_of(&call, strncmp(url, "https:", 6) == 0);
     return conclude(caller, &call, token);
 }
 

@@ -12,13 +12,14 @@
  * Threads: one at a time; give_up is called on the thread of the call.
  * Errors: -EACCES 401 or 403; -ESTALE 404 or 410; -EAGAIN 5xx or 429; -EPROTO any other refusal, a
  * redirect, or an answer that makes no sense; -EHOSTUNREACH, -ETIMEDOUT no answer; -ECANCELED given
- * up; -ENOTSUP a static source; -EINVAL a token that is none; -ENOMEM. */
+ * up; -ENOTSUP a path of a static source; -EINVAL a token that is none; -ENOMEM. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sync/fetch.h"
 #include "sync/source.h"
 
 struct caller;
@@ -36,12 +37,22 @@ struct caller_conf {
 
 struct caller_request {
     const char *method; /* NULL: GET */
-    const char *path;   /* with its query */
+    const char *path;   /* with its query; NULL: the manifest, of a static source too */
     const char *json;   /* to send, NULL for none */
     uint64_t limit;     /* bytes of answer at most */
+    bool head_only;     /* a good answer has been heard with its head; its certificate is told */
     /* Asked now and then; true ends the call. May be NULL. */
     bool (*give_up)(void *arg);
     void *arg;
+};
+
+/* What it was waiting for when it ended. */
+enum caller_stage {
+    CALLER_NAME,
+    CALLER_CONNECTION,
+    CALLER_TLS,
+    CALLER_ANSWER,
+    CALLER_DONE, /* a head came */
 };
 
 struct caller_answer {
@@ -50,6 +61,10 @@ struct caller_answer {
     size_t size;       /* of text */
     char detail[160];  /* of a refusal: the server's own word for it, "" if it gave none */
     char message[200]; /* of a failure: one phrase, without secrets */
+    enum caller_stage stage;
+    struct fetch_times times;
+    int64_t date_unix;             /* the server's clock; -1: it did not say */
+    int64_t certificate_ends_unix; /* 0: not known */
 };
 
 int caller_new(const struct caller_conf *conf, struct caller **ret_caller);

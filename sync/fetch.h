@@ -51,6 +51,7 @@ struct fetch_head {
     const char *min_version; /* X-Agnes-Min-Version, "" if none */
     const char *content_md5; /* X-Agnes-Content-MD5, "" if none */
     int64_t retry_after_s;   /* -1 if not said; HTTP dates are converted */
+    int64_t date_unix;       /* the server's clock, -1 if not said */
 };
 
 enum fetch_end {
@@ -66,10 +67,20 @@ enum fetch_end {
     FETCH_LOCAL,     /* no memory, no descriptor */
 };
 
+/* When what was through, in microseconds from the start; 0: it did not come to that, or file://. */
+struct fetch_times {
+    int64_t name;
+    int64_t connection; /* to the proxy, if there is one */
+    int64_t tls;
+    int64_t answer; /* its first byte */
+};
+
 struct fetch_result {
     enum fetch_end end;
-    int status;        /* HTTP, 0 if no answer came */
-    uint64_t bytes;    /* of body */
+    int status;     /* HTTP, 0 if no answer came */
+    uint64_t bytes; /* of body */
+    struct fetch_times times;
+    int64_t certificate_ends_unix; /* the server's own; 0: not asked for, none, or not accepted */
     char message[160]; /* one phrase without URL query or secrets: "connection refused" */
 };
 
@@ -84,6 +95,7 @@ struct fetch_request {
     bool gzip;            /* accept a compressed body (manifest, bundles) */
     bool no_cache;        /* past any cache on the way */
     bool foreign;         /* see above */
+    bool certificate;     /* tell when it ends */
     unsigned stall_s;     /* 0: for ever */
     /* A negative errno ends the exchange as FETCH_ABORTED. Either may be NULL. */
     int (*head)(void *arg, const struct fetch_head *head);

@@ -38,6 +38,45 @@ void exchange_free(struct fetch_exchange *exchange)
     free(exchange);
 }
 
+/* "Expire date:Nov 25 20:08:04 2026 GMT" of the first certificate, which is the server's. */
+static int64_t certificate_end(CURL *easy)
+{
+    static const char name[] = "Expire date:";
+    struct curl_certinfo *info = NULL;
+
+    if (curl_easy_getinfo(easy, CURLINFO_CERTINFO, &info) != CURLE_OK || !info ||
+        info->num_of_certs < 1)
+        return 0;
+    for (const struct curl_slist *line = info->certinfo[0]; line; line = line->next) {
+        if (strncmp(line->data, name, sizeof(name) - 1) == 0) {
+            time_t end = curl_getdate(line->data + sizeof(name) - 1, NULL);
+
+            return end > 0 ? end : 0;
+        }
+    }
+    return 0;
+}
+
+static void note_facts(const struct fetch_exchange *exchange, struct fetch_result *result)
+{
+    const struct {
+        CURLINFO info;
+        int64_t *at;
+    } times[] = {
+        {CURLINFO_NAMELOOKUP_TIME_T, &result->times.name},
+        {CURLINFO_CONNECT_TIME_T, &result->times.connection},
+        {CURLINFO_APPCONNECT_TIME_T, &result->times.tls},
+        {CURLINFO_STARTTRANSFER_TIME_T, &result->times.answer},
+    };
+    curl_off_t time;
+
+    for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++)
+        if (curl_easy_getinfo(exchange->easy, times[i].info, &time) == CURLE_OK)
+            *times[i].at = time;
+    if (exchange->request.certificate)
+        result->certificate_ends_unix = certificate_end(exchange->easy);
+}
+
 void exchange_end(struct fetch_exchange *exchange, enum fetch_end end, const char *message)
 {
     struct fetch_result result = {
@@ -47,8 +86,10 @@ void exchange_end(struct fetch_exchange *exchange, enum fetch_end end, const cha
     };
 
     exchange_unlink(exchange);
-    if (exchange->easy)
+    if (exchange->easy) {
+        note_facts(exchange, &result);
         curl_multi_remove_handle(exchange->fetch->multi, exchange->easy);
+    }
     snprintf(result.message, sizeof(result.message), "%s", message);
     if (result.message[0] >= 'A' && result.message[0] <= 'Z' && result.message[1] >= 'a')
         result.message[0] = (char)(result.message[0] - 'A' + 'a');
@@ -180,6 +221,7 @@ static size_t on_header(char *line, size_t one, size_t size, void *arg)
             return size;
         head_parser_head(&exchange->parser, &head);
         hide_secrets(exchange, &head);
+        head.date_unix = exchange->parser.date[0] ? curl_getdate(exchange->parser.date, NULL) : -1;
         if (head.retry_after_s < 0 && exchange->parser.retry_after[0]) {
             time_t date = curl_getdate(exchange->parser.retry_after, NULL);
             time_t now = time(NULL);
@@ -378,6 +420,7 @@ static void set_options(struct fetch_exchange *exchange, const char *url)
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_SIZE);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(easy, CURLOPT_CERTINFO, exchange->request.certificate ? 1L : 0L);
     if (exchange->request.gzip)
         set_text(exchange, CURLOPT_ACCEPT_ENCODING, "gzip");
     set_text(exchange, CURLOPT_COPYPOSTFIELDS, exchange->request.json);

@@ -92,6 +92,7 @@ void fetch_file_head(const struct fetch_file *file, struct fetch_head *ret_head)
         .min_version = "",
         .content_md5 = "",
         .retry_after_s = -1,
+        .date_unix = -1,
     };
 }
 

@@ -146,6 +146,8 @@ static void parse_field(struct head_parser *parser, struct text name, struct tex
         head_copy(value, parser->location, sizeof(parser->location));
     else if (text_is(name, "retry-after"))
         head_copy(value, parser->retry_after, sizeof(parser->retry_after));
+    else if (text_is(name, "date"))
+        head_copy(value, parser->date, sizeof(parser->date));
     else if (text_is(name, "x-agnes-min-version"))
         head_copy(value, parser->min_version, sizeof(parser->min_version));
     else if (text_is(name, "x-agnes-content-md5"))
@@ -217,5 +219,6 @@ void head_parser_head(const struct head_parser *parser, struct fetch_head *ret_h
         .min_version = parser->min_version,
         .content_md5 = parser->content_md5,
         .retry_after_s = text_number(after),
+        .date_unix = -1,
     };
 }

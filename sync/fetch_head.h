@@ -29,6 +29,7 @@ struct head_parser {
     char min_version[HEAD_FIELD];
     char content_md5[HEAD_FIELD];
     char retry_after[HEAD_FIELD]; /* as said; a date needs a calendar */
+    char date[HEAD_FIELD];        /* likewise */
 };
 
 enum head_line {
@@ -42,5 +43,6 @@ void head_parser_reset(struct head_parser *parser);
 /* One line with its line end, not NUL-terminated. */
 enum head_line head_parser_line(struct head_parser *parser, const char *line, size_t size);
 
-/* Strings point into the parser. retry_after_s is that of a number; -1 for a date. */
+/* Strings point into the parser. retry_after_s is that of a number; -1 for a date.
+ * date_unix is left to whoever has a calendar. */
 void head_parser_head(const struct head_parser *parser, struct fetch_head *ret_head);
