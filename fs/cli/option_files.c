@@ -25,6 +25,22 @@ static int unknown_key(const char *where, const char *name, struct complaint *re
 
 /* --- files --- */
 
+char *option_file_path(const char *config)
+{
+    const char *base = getenv("XDG_CONFIG_HOME");
+    const char *home = getenv("HOME");
+    char *path = NULL;
+    int r = -1;
+
+    if (config)
+        return strdup(config);
+    if (base && *base == '/')
+        r = asprintf(&path, "%s/agnesfs/config", base);
+    else if (home && *home == '/')
+        r = asprintf(&path, "%s/.config/agnesfs/config", home);
+    return r < 0 ? NULL : path;
+}
+
 struct reading {
     struct options *options;
     const char *path;

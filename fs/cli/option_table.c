@@ -9,7 +9,7 @@
 
 #define FETCHERS (VERB_MOUNT | VERB_SYNC | VERB_VERIFY | VERB_PIN | VERB_EXPORT)
 #define ASKERS (FETCHERS | VERB_STACK)
-#define CACHERS (ASKERS | VERB_LS | VERB_UNPIN | VERB_PRUNE)
+#define CACHERS (ASKERS | VERB_LS | VERB_UNPIN | VERB_PRUNE | VERB_DOCTOR)
 
 static const struct option_spec keys[OPTION_KEYS] = {
     [OPTION_SERVER] = {.name = "server",
@@ -30,7 +30,7 @@ static const struct option_spec keys[OPTION_KEYS] = {
                                           "argument. It is read anew each time, so a new login "
                                           "counts at once.",
                            .group = "source",
-                           .verbs = ASKERS},
+                           .verbs = ASKERS | VERB_DOCTOR},
     [OPTION_CA_FILE] = {.name = "ca-file",
                         .type = OPTION_PATH,
                         .argument = "FILE",
@@ -38,7 +38,7 @@ static const struct option_spec keys[OPTION_KEYS] = {
                         .help_with_next = "certificates and proxy, else the system's",
                         .description = "In PEM form.",
                         .group = "network",
-                        .verbs = ASKERS},
+                        .verbs = ASKERS | VERB_DOCTOR},
     [OPTION_PROXY] = {.name = "proxy",
                       .type = OPTION_STRING,
                       .argument = "URL",
@@ -47,7 +47,7 @@ static const struct option_spec keys[OPTION_KEYS] = {
                                      "refers to; one that only the environment names is used for "
                                      "the server alone.",
                       .group = "network",
-                      .verbs = ASKERS},
+                      .verbs = ASKERS | VERB_DOCTOR},
     [OPTION_CACHE_DIR] = {.name = "cache-dir",
                           .type = OPTION_PATH,
                           .argument = "DIR",
@@ -251,6 +251,9 @@ static const struct flag_spec flags[FLAGS] = {
     [FLAG_REPAIR] = {.name = "repair",
                      .help = "mend what is found, fetch what is missing",
                      .verbs = VERB_VERIFY},
+    [FLAG_REPORT] = {.name = "report",
+                     .help = "write an archive for an issue, without secrets",
+                     .verbs = VERB_DOCTOR},
 };
 
 /* In the order in which they are told. */

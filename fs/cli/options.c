@@ -23,6 +23,7 @@ struct options {
     struct value values[OPTION_KEYS];
     bool flags[FLAGS];
     char *config; /* --config */
+    struct complaint *trouble;
     char **words; /* argv, copied; getopt sorts the operands to its end */
     size_t word_count;
     size_t first_operand;
@@ -40,6 +41,7 @@ void options_free(struct options *options)
         free(options->words[i]);
     free(options->words);
     free(options->config);
+    free(options->trouble);
     free(options);
 }
 
@@ -141,9 +143,7 @@ static int read_environment(struct options *options, struct complaint *ret_compl
 static int read_files(struct options *options, const char *system_file,
                       struct complaint *ret_complaint)
 {
-    const char *base = getenv("XDG_CONFIG_HOME");
-    const char *home = getenv("HOME");
-    scoped_free char *path = NULL;
+    scoped_free char *path = option_file_path(options->config);
 
     if (options->config)
         return options_read_file(options, options->config, ORIGIN_USER_FILE, false, ret_complaint);
@@ -152,15 +152,17 @@ static int read_files(struct options *options, const char *system_file,
 
     if (r < 0)
         return r;
-    if (base && *base == '/')
-        r = asprintf(&path, "%s/agnesfs/config", base);
-    else if (home && *home == '/')
-        r = asprintf(&path, "%s/.config/agnesfs/config", home);
-    else
-        return 0;
-    if (r < 0)
-        return no_memory(ret_complaint);
-    return options_read_file(options, path, ORIGIN_USER_FILE, true, ret_complaint);
+    return path ? options_read_file(options, path, ORIGIN_USER_FILE, true, ret_complaint) : 0;
+}
+
+/* The first trouble is kept for the verb that tells of it, and the rest goes on. */
+static int note_trouble(struct options *options, int r, const struct complaint *complaint)
+{
+    if (r == 0 || options->verb->bit != VERB_DOCTOR)
+        return r;
+    if (!options->trouble && (options->trouble = malloc(sizeof(*options->trouble))))
+        *options->trouble = *complaint;
+    return options->trouble ? 0 : r;
 }
 
 /* --- the command line --- */
@@ -373,8 +375,10 @@ int options_parse(const struct verb *verb, int argc, char *const *argv, const ch
     if (!options->flags[FLAG_HELP])
         if ((r = check_operands(options, ret_complaint)) < 0 ||
             (r = set_defaults(options, ret_complaint)) < 0 ||
-            (r = read_environment(options, ret_complaint)) < 0 ||
-            (r = read_files(options, system_file, ret_complaint)) < 0)
+            (r = note_trouble(options, read_environment(options, ret_complaint), ret_complaint)) <
+                0 ||
+            (r = note_trouble(options, read_files(options, system_file, ret_complaint),
+                              ret_complaint)) < 0)
             return r;
     *ret_options = take_ptr(options);
     return 0;
@@ -416,6 +420,16 @@ uint64_t options_number(const struct options *options, enum option_key key)
 enum option_origin options_origin(const struct options *options, enum option_key key)
 {
     return options->values[key].origin;
+}
+
+const char *options_config(const struct options *options)
+{
+    return options->config;
+}
+
+const struct complaint *options_trouble(const struct options *options)
+{
+    return options->trouble;
 }
 
 const char *options_origin_text(const struct options *options, enum option_key key)

@@ -110,6 +110,7 @@ enum option_flag {
     FLAG_LAZY,
     FLAG_DRY_RUN,
     FLAG_REPAIR,
+    FLAG_REPORT,
     FLAGS,
 };
 
@@ -150,6 +151,13 @@ enum option_origin options_origin(const struct options *options, enum option_key
 /* "--server", "AGNESFS_SERVER", "/etc/agnesfs.conf": where the value was found, for people. */
 const char *options_origin_text(const struct options *options, enum option_key key);
 
+/* What is wrong with environment or files, for the verb that is to tell (doctor); any other is not
+ * run then. NULL: nothing. What stands behind a wrong line of a file is not read. */
+const struct complaint *options_trouble(const struct options *options);
+
+/* --config, by which no other file is read; NULL: not given. */
+const char *options_config(const struct options *options);
+
 /* --- help --- */
 
 void options_print_help(const struct verb *verb, FILE *file);
@@ -162,6 +170,10 @@ void options_print_main_help(FILE *file);
 int options_set(struct options *options, enum option_key key, const char *text,
                 enum option_origin origin, const char *where, bool has_folder,
                 struct complaint *ret_complaint);
+
+/* The configuration file of the user, whether it is there or not: config, else that in
+ * $XDG_CONFIG_HOME. malloc'd; NULL: no home, no memory. */
+char *option_file_path(const char *config);
 
 /* Reads a configuration file; with optional set, it may be missing. */
 int options_read_file(struct options *options, const char *path, enum option_origin origin,

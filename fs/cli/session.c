@@ -160,9 +160,7 @@ const char *session_source(const struct session *session)
     return source_text(session->discovery.source);
 }
 
-/* A bound that was given, or one that suits the disk: the smaller of 20 GiB and a quarter of it for
- * the cache, of 1 GiB and a twentieth for what stays free. */
-static uint64_t bound(const struct options *options, enum option_key key, const char *cache_dir)
+uint64_t session_bound(const struct options *options, enum option_key key, const char *cache_dir)
 {
     bool size = key == OPTION_CACHE_SIZE;
     uint64_t most = (uint64_t)(size ? 20 : 1) << 30;
@@ -190,8 +188,8 @@ void session_engine_conf(const struct session *session, struct engine_conf *ret_
         .prefetch = PREFETCH_NONE,
         .verify = strcmp(options_text(options, OPTION_VERIFY), "strict") == 0 ? VERIFY_STRICT
                                                                               : VERIFY_AUTO,
-        .cache_size = bound(options, OPTION_CACHE_SIZE, session->cache_dir),
-        .min_free = bound(options, OPTION_MIN_FREE, session->cache_dir),
+        .cache_size = session_bound(options, OPTION_CACHE_SIZE, session->cache_dir),
+        .min_free = session_bound(options, OPTION_MIN_FREE, session->cache_dir),
         .user_agent = SESSION_USER_AGENT,
         .ca_file = options_text(options, OPTION_CA_FILE),
         .proxy = options_text(options, OPTION_PROXY),

@@ -31,6 +31,10 @@ void session_close(struct session *session);
 /* Fills in all but the callbacks, their arg and refresh_s. Valid as long as the session. */
 void session_engine_conf(const struct session *session, struct engine_conf *ret_conf);
 
+/* Cache-size or min-free as given, else what suits the disk: the smaller of 20 GiB and a quarter of
+ * it for the cache, of 1 GiB and a twentieth for what stays free. */
+uint64_t session_bound(const struct options *options, enum option_key key, const char *cache_dir);
+
 /* The source as canonical text. */
 const char *session_source(const struct session *session);
 

@@ -154,6 +154,19 @@ static const struct verb verbs[] = {
         .run = verb_export,
     },
     {
+        .name = "doctor",
+        .bit = VERB_DOCTOR,
+        .max_operands = 1,
+        .usage = "[DIR] | --report [FILE]",
+        .summary = "what is wrong, and what to type against it",
+        .details =
+            "Looks at machine, configuration, source, token, cache and mount; without DIR at\n"
+            "all your mounts. Touches none; answers within two seconds, whatever hangs.\n"
+            "--report writes it all, without secrets, to a new FILE, a .tar.gz for an issue.\n"
+            "Exit code: 0 ok and warnings, 7 when a line says FAIL.\n",
+        .run = verb_doctor,
+    },
+    {
         .name = "help",
         .max_operands = 1,
         .operands = {OPERAND_VERB},

@@ -24,7 +24,8 @@ enum verb_bit {
     VERB_STACK = 1024,
     VERB_EXPORT = 2048,
     VERB_SQL = 4096,
-    VERB_ALL = 8191,
+    VERB_DOCTOR = 8192,
+    VERB_ALL = 16383,
 };
 
 /* What an operand names, for completion. */
@@ -71,3 +72,4 @@ int verb_prune(const struct options *options);
 int verb_sql(const struct options *options);
 int verb_stack(const struct options *options);
 int verb_export(const struct options *options);
+int verb_doctor(const struct options *options);

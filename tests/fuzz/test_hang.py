@@ -1,5 +1,5 @@
-"""Whatever the server does, nobody waits for it who does not read from it: df, ls, status, umount
-answer within two seconds, and readers can be killed. With the option timeout as it is by default.
+"""Whatever the server does, nobody waits for it who does not read from it: df, ls, status, doctor,
+umount answer within two seconds, and readers can be killed. With the option timeout as it is by default.
 
 A row of TROUBLES is what the server does, a row of COMMANDS what is asked meanwhile, with readers and
 a refresh waiting. A new verb is one line.
@@ -35,6 +35,7 @@ COMMANDS = {
     "status": [BINARY, "status", "{mount}"],
     "status --json": [BINARY, "status", "{mount}", "--json"],
     "agnesfs ls": [BINARY, "ls", "*", "{mount}"],
+    "doctor": [BINARY, "doctor", "{mount}", "--server", "{url}"],
 }
 
 
@@ -113,7 +114,7 @@ class World:
 
     def timed(self, what, command, codes=(0,)):
         """Its words; fails when it takes too long."""
-        command = [part.format(mount=self.mount.path) for part in map(str, command)]
+        command = [part.format(mount=self.mount.path, url=self.url) for part in map(str, command)]
         begin = time.monotonic()
         try:
             done = subprocess.run(command, env=self.agnes.env, stdin=subprocess.DEVNULL, text=True,
@@ -201,6 +202,35 @@ def test_a_mount_that_is_being_read_from_says_so_at_once_and_can_be_detached(wor
     reader.kill()
     reader.wait(SECONDS)
     wait_for(lambda: not world.agnes.processes(), SECONDS, "the end of the process")
+
+
+def test_a_mount_that_hangs_hangs_nobody_who_asks_about_it(world):
+    """Its process is stopped, somebody reads from it, somebody has a file of it mapped."""
+    world.start()
+    mapped = subprocess.Popen(
+        ["python3", "-c", "import mmap, sys; file = open(sys.argv[1]); print(flush=True);"
+         "at = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ); sys.stdin.readline();"
+         "print(at[:])", world.mount / "data/sales/cold.parquet"], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True)
+    world.children.append(mapped)
+    mapped.stdout.readline()
+    [daemon] = [pid for pid, line in world.agnes.processes().items() if " mount " in line]
+    os.kill(daemon, signal.SIGSTOP)
+    try:
+        mapped.stdin.write("now\n")
+        mapped.stdin.flush()
+        world.read("cold")
+        said = world.timed("doctor", [BINARY, "doctor", "{mount}", "--server", "{url}"], (7,))
+        assert f"process {daemon} is stopped" in said
+        world.timed("doctor for all", [BINARY, "doctor"], (7,))
+        said = world.timed("umount", [BINARY, "umount", "{mount}", "--json"], (6,))
+        assert mapped.pid in [holder["pid"] for holder in json.loads(said)["holders"]]
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+        for child in world.children:
+            child.kill()
+            child.wait(SECONDS)
+    world.mount.umount()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -274,6 +274,23 @@ static void test_every_row_is_whole(void **state)
     }
 }
 
+static bool is_key(const char *name)
+{
+    enum option_key key;
+
+    return option_find(name, &key) == 0;
+}
+
+static bool is_flag_of(const struct verb *verb, const char *name)
+{
+    for (unsigned i = 0; i < FLAGS; i++)
+        if (flag_spec((enum option_flag)i)->verbs & verb->bit &&
+            flag_spec((enum option_flag)i)->name &&
+            strcmp(flag_spec((enum option_flag)i)->name, name) == 0)
+            return true;
+    return false;
+}
+
 static void test_help_fits_a_screen(void **state)
 {
     for (const struct verb *verb = verb_table(); verb->name; verb++) {
@@ -298,6 +315,8 @@ static void test_help_fits_a_screen(void **state)
             char flag[64];
 
             snprintf(flag, sizeof(flag), "--%s ", spec->name);
+            if (is_flag_of(verb, spec->name)) /* doctor --report is not the key */
+                continue;
             assert_int_equal(strstr(text, flag) != NULL,
                              (spec->verbs & verb->bit) != 0 && !spec->rare);
         }
@@ -306,7 +325,8 @@ static void test_help_fits_a_screen(void **state)
             char flag[64];
 
             snprintf(flag, sizeof(flag), "--%s  ", spec->name); /* an entry, not the usage line */
-            if (spec->verbs != VERB_ALL && spec->name)
+            if (spec->verbs != VERB_ALL && spec->name &&
+                (spec->verbs & verb->bit || !is_key(spec->name)))
                 assert_int_equal(strstr(text, flag) != NULL,
                                  (spec->verbs & verb->bit) != 0 && !spec->rare);
         }
