@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.lib.agnesfs import BINARY
+from tests.lib.agnesfs import BINARY, wait_for
 from tests.lib.faultd import Fault
 from tests.lib.stack import raw
 
@@ -43,7 +43,7 @@ def fail_to_mount(agnes, source, folder, code, *args, **keywords):
     operands = [source, folder] if source else [folder]
     result = agnes.run("mount", *operands, "-o", "refresh=off", *args, expect=code, **keywords)
     assert agnes.mountpoints() == []
-    assert agnes.processes() == {}
+    wait_for(lambda: agnes.processes() == {}, 30, "whoever told us so has ended")
     return result
 
 
