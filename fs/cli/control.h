@@ -33,6 +33,9 @@ struct control_request {
     const char *argument; /* of verbs that take one; NULL: none was given */
     bool verbose;
     const atomic_bool *ending; /* answer soon when it becomes true; NULL for whoever asks */
+    /* Of whoever asks: called twice a second while the answer is awaited. NULL: not. */
+    void (*meanwhile)(void *arg);
+    void *meanwhile_arg;
 };
 
 /* Writes the answer, malloc'd. Called on the connection's thread, several at once. A negative errno

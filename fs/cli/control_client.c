@@ -19,7 +19,7 @@
 #include "fs/cli/paths.h"
 #include "sync/json.h"
 
-enum { MAX_ANSWER = 64 << 20, LOCK_TEXT = PATH_MAX + 32 };
+enum { MAX_ANSWER = 64 << 20, LOCK_TEXT = PATH_MAX + 32, MEANWHILE_MS = 500 };
 
 void control_name(const char *mountpoint, enum control_file file,
                   char ret_name[static CONTROL_NAME_SIZE])
@@ -223,16 +223,31 @@ static int connect_to(const char *runtime, const char *mountpoint, int timeout_m
     return 0;
 }
 
-static int read_answer(int fd, int64_t end, char **ret_text, size_t *ret_size)
+/* Waits for more of the answer. -ETIMEDOUT. */
+static int wait_for_more(int fd, int64_t end, const struct control_request *request)
+{
+    for (;;) {
+        struct pollfd poller = {.fd = fd, .events = POLLIN};
+        int64_t left = end < 0 ? -1 : end - now_ms();
+        bool looks = request->meanwhile && (left < 0 || left > MEANWHILE_MS);
+        int ready = end >= 0 && left <= 0 ? 0 : poll(&poller, 1, looks ? MEANWHILE_MS : (int)left);
+
+        if (ready > 0)
+            return 0;
+        if (ready < 0 || !looks)
+            return -ETIMEDOUT;
+        request->meanwhile(request->meanwhile_arg);
+    }
+}
+
+static int read_answer(int fd, int64_t end, const struct control_request *request, char **ret_text,
+                       size_t *ret_size)
 {
     scoped_free char *text = NULL;
     size_t used = 0;
     size_t room = 0;
 
     for (;;) {
-        struct pollfd poller = {.fd = fd, .events = POLLIN};
-        int64_t left = end < 0 ? -1 : end - now_ms();
-
         if (room - used < 2) {
             char *grown = realloc(text, room = room ? 2 * room : 65536);
 
@@ -240,7 +255,7 @@ static int read_answer(int fd, int64_t end, char **ret_text, size_t *ret_size)
                 return -ENOMEM;
             text = grown;
         }
-        if ((end >= 0 && left <= 0) || poll(&poller, 1, (int)left) <= 0)
+        if (wait_for_more(fd, end, request) < 0)
             return -ETIMEDOUT;
 
         ssize_t n = recv(fd, text + used, room - used - 1, 0);
@@ -286,5 +301,5 @@ int control_ask(const char *runtime, const char *mountpoint, const struct contro
 
     if (r == 0)
         r = send_request(fd, request);
-    return r < 0 ? r : read_answer(fd, end, ret_text, ret_size);
+    return r < 0 ? r : read_answer(fd, end, request, ret_text, ret_size);
 }

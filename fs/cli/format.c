@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* format.c - every text fits its buffer because every number is reduced to a few digits first.
- * Widths count code points, not bytes; wide glyphs may shift a column, never corrupt it. */
+ * Widths are those of a terminal (format_width.c). */
 #include "fs/cli/format.h"
 
 #include <errno.h>
@@ -220,15 +220,6 @@ int table_add(struct table *table, const char *const *cells)
     return 0;
 }
 
-static size_t width_of(const char *text)
-{
-    size_t width = 0;
-
-    for (; *text; text++)
-        width += (*text & 0xc0) != 0x80;
-    return width;
-}
-
 static void print_padding(FILE *file, size_t blanks)
 {
     fprintf(file, "%*s", (int)blanks, "");
@@ -241,7 +232,7 @@ void table_print(const struct table *table, FILE *file)
     if (!widths)
         return;
     for (size_t i = 0; i < table->rows * table->columns; i++) {
-        size_t width = width_of(table->cells[i]);
+        size_t width = format_width(table->cells[i]);
 
         if (width > widths[i % table->columns])
             widths[i % table->columns] = width;
@@ -251,7 +242,7 @@ void table_print(const struct table *table, FILE *file)
 
         for (size_t column = 0; column < table->columns; column++) {
             const char *cell = table->cells[row * table->columns + column];
-            size_t slack = widths[column] - width_of(cell);
+            size_t slack = widths[column] - format_width(cell);
 
             if (table->right[column])
                 owed += slack;

@@ -27,6 +27,13 @@ void format_time(uint64_t unix_time, char ret_text[static FORMAT_SIZE]);
 void format_count(uint64_t count, const char *singular, const char *plural,
                   char ret_text[static FORMAT_SIZE]);
 
+/* Columns that a terminal gives to the text: two to what is wide, none to what combines. */
+size_t format_width(const char *text);
+
+/* How many bytes of the text fit into so many columns, never half a character; and, unless
+ * ret_columns is NULL, how many columns they take. */
+size_t format_cut(const char *text, size_t columns, size_t *ret_columns);
+
 /* The text with control characters (C0, DEL, C1) and bytes that are no UTF-8 written as \xNN.
  * malloc'd; NULL without memory. */
 char *format_escaped(const char *text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* progress.c - the rate is smoothed over the last looks, so it neither jumps nor remembers for
- * ever. */
+/* progress.c - a line of an older, wider window has been folded by the time the next one is drawn:
+ * then it is as many rows up as it had columns. */
 #include "fs/cli/progress.h"
 
 #include <stdlib.h>
@@ -14,15 +14,13 @@
 struct progress {
     FILE *file;
     bool silent;
-    bool terminal;
-    bool drawn; /* a bar is on the screen */
+    bool screen;
+    size_t drawn; /* columns of the bar that is on the screen, 0: none */
     double last_shown;
-    double last_look;
-    uint64_t last_bytes;
-    double rate;
+    struct progress_rate rate;
 };
 
-static double now_s(void)
+double progress_now_s(void)
 {
     struct timespec now;
 
@@ -30,25 +28,56 @@ static double now_s(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+bool progress_is_screen(FILE *file)
+{
+    const char *terminal = getenv("TERM");
+
+    return isatty(fileno(file)) && (!terminal || strcmp(terminal, "dumb") != 0);
+}
+
+size_t progress_columns(FILE *file)
+{
+    const char *columns = getenv("COLUMNS");
+    struct winsize window;
+    long width = columns ? strtol(columns, NULL, 10) : 0;
+
+    if (width <= 0 && ioctl(fileno(file), TIOCGWINSZ, &window) == 0)
+        width = window.ws_col;
+    if (width <= 0)
+        width = 80;
+    return width > 1 ? (size_t)width - 1 : 1;
+}
+
 struct progress *progress_new(FILE *file, bool silent)
 {
     struct progress *progress = calloc(1, sizeof(*progress));
-    const char *terminal = getenv("TERM");
 
     if (!progress)
         return NULL;
     progress->file = file;
     progress->silent = silent;
-    progress->terminal = isatty(fileno(file)) && (!terminal || strcmp(terminal, "dumb") != 0);
-    progress->last_shown = progress->last_look = now_s();
+    progress->screen = progress_is_screen(file);
+    progress->last_shown = progress_now_s();
+    progress_rate_look(&progress->rate, progress->last_shown, 0);
     return progress;
+}
+
+/* To where the bar began, which is not there any more. */
+static void wipe(struct progress *progress)
+{
+    size_t columns = progress_columns(progress->file) + 1;
+    size_t rows = progress->drawn ? (progress->drawn - 1) / columns : 0;
+
+    if (rows > 0)
+        fprintf(progress->file, "\r\033[%zuA\033[J", rows);
+    else if (progress->drawn)
+        fputs("\r\033[K", progress->file);
+    progress->drawn = 0;
 }
 
 void progress_end(struct progress *progress)
 {
-    if (progress->drawn)
-        fputs("\r\033[K", progress->file);
-    progress->drawn = false;
+    wipe(progress);
     fflush(progress->file);
 }
 
@@ -64,74 +93,131 @@ void progress_freep(struct progress *const *progress)
     progress_free(*progress);
 }
 
-static size_t screen_width(FILE *file)
-{
-    const char *columns = getenv("COLUMNS");
-    struct winsize window;
-    long width = columns ? strtol(columns, NULL, 10) : 0;
+/* --- parts --- */
 
-    if (width <= 0 && ioctl(fileno(file), TIOCGWINSZ, &window) == 0)
-        width = window.ws_col;
-    return width > 20 && width < 1000 ? (size_t)width - 1 : 79;
+void progress_rate_look(struct progress_rate *rate, double now_s, uint64_t bytes)
+{
+    if (rate->seconds > 0 && now_s > rate->seconds && bytes >= rate->bytes) {
+        double now = (double)(bytes - rate->bytes) / (now_s - rate->seconds);
+
+        rate->rate = rate->rate > 0 ? 0.8 * rate->rate + 0.2 * now : now;
+    }
+    rate->seconds = now_s;
+    rate->bytes = bytes;
 }
 
-void progress_line(const struct engine_status *status, double bytes_per_second, bool bar,
-                   size_t width, char *ret_text, size_t size)
+void progress_bar(double part, size_t cells, char ret_text[static PROGRESS_CELLS + 3])
 {
-    enum { CELLS = 20 };
-    double part = status->bytes_total ? (double)status->bytes_done / (double)status->bytes_total
-                                      : 0;
+    size_t full;
+
+    if (cells > PROGRESS_CELLS)
+        cells = PROGRESS_CELLS;
+    full = part >= 1 ? cells : part > 0 ? (size_t)(part * (double)cells) : 0;
+    ret_text[0] = '[';
+    memset(ret_text + 1, '#', full);
+    memset(ret_text + 1 + full, ' ', cells - full);
+    ret_text[1 + cells] = ']';
+    ret_text[2 + cells] = '\0';
+}
+
+void progress_pace(uint64_t bytes_left, double rate, char *ret_text, size_t size)
+{
+    char speed[FORMAT_SIZE];
+    char eta[FORMAT_SIZE];
+    double seconds = rate >= 1 ? (double)bytes_left / rate : 0;
+
+    ret_text[0] = '\0';
+    if (rate < 1)
+        return;
+    format_bytes((uint64_t)rate, speed);
+    format_duration((uint64_t)(seconds + 0.5), eta);
+    if (bytes_left > 0 && seconds < 1e7)
+        snprintf(ret_text, size, "%s/s  eta %s", speed, eta);
+    else
+        snprintf(ret_text, size, "%s/s", speed);
+}
+
+/* --- the line --- */
+
+/* One way to say it. They are tried from the richest on until one fits. */
+struct layout {
+    size_t cells; /* of the bar, 0: none */
+    bool files;
+    bool total;
+    bool pace;
+    bool done;
+};
+
+static void lay_out(const struct progress_state *state, double rate, const struct layout *layout,
+                    char *ret_text, size_t size)
+{
+    double part = state->bytes_total   ? (double)state->bytes_done / (double)state->bytes_total
+                  : state->files_total ? (double)state->files_done / (double)state->files_total
+                                       : 0;
+    uint64_t left = state->bytes_total > state->bytes_done ? state->bytes_total - state->bytes_done
+                                                           : 0;
+    char bar[PROGRESS_CELLS + 3] = "";
+    char files[64] = "";
     char done[FORMAT_SIZE];
     char total[FORMAT_SIZE];
-    char rate[FORMAT_SIZE];
-    char cells[CELLS + 4] = "";
+    char pace[80] = "";
 
-    if (part > 1)
-        part = 1;
-    format_bytes(status->bytes_done, done);
-    format_bytes(status->bytes_total, total);
-    format_bytes((uint64_t)bytes_per_second, rate);
-    if (bar) {
-        size_t full = (size_t)(part * CELLS);
-
-        memset(cells, ' ', sizeof(cells) - 1);
-        cells[0] = '[';
-        memset(cells + 1, '#', full);
-        cells[CELLS + 1] = ']';
-        cells[CELLS + 3] = '\0';
-    }
-    if (status->files_total == 0)
-        snprintf(ret_text, size, "%sasking for the manifest", cells);
-    else
-        snprintf(ret_text, size, "%s%3.0f %%  %llu of %llu files  %s of %s  %s/s", cells,
-                 part * 100, (unsigned long long)status->files_done,
-                 (unsigned long long)status->files_total, done, total, rate);
-    if (width < size && strlen(ret_text) > width)
-        ret_text[width] = '\0';
+    format_bytes(state->bytes_done, done);
+    format_bytes(state->bytes_total, total);
+    if (layout->cells)
+        progress_bar(part, layout->cells, bar);
+    if (layout->files && state->files_total)
+        snprintf(files, sizeof(files), "  %llu of %llu files",
+                 (unsigned long long)state->files_done, (unsigned long long)state->files_total);
+    if (layout->pace)
+        progress_pace(left, rate, pace, sizeof(pace));
+    snprintf(ret_text, size, "%s%s%3.0f %%%s%s%s%s%s%s%s", bar, *bar ? " " : "",
+             part > 1 ? 100 : part * 100, files, layout->done ? "  " : "", layout->done ? done : "",
+             layout->total ? " of " : "", layout->total ? total : "", *pace ? "  " : "", pace);
 }
 
-void progress_show(struct progress *progress, const struct engine_status *status)
+void progress_line(const struct progress_state *state, double rate, bool bar, size_t columns,
+                   char *ret_text, size_t size)
 {
-    double now = now_s();
-    double every = progress->terminal ? 0.2 : 5.0;
+    static const struct layout layouts[] = {
+        {PROGRESS_CELLS, true, true, true, true},  {10, true, true, true, true},
+        {PROGRESS_CELLS, false, true, true, true}, {10, false, true, true, true},
+        {10, false, false, true, false},           {0, false, false, true, false},
+        {0, false, false, false, false},
+    };
+
+    if (!state->files_total && !state->bytes_total) {
+        snprintf(ret_text, size, "%s", state->idle ? state->idle : "");
+        ret_text[format_cut(ret_text, columns, NULL)] = '\0';
+        return;
+    }
+    for (size_t i = 0; i < sizeof(layouts) / sizeof(*layouts); i++) {
+        struct layout layout = layouts[i];
+
+        if (!bar)
+            layout.cells = 0;
+        lay_out(state, rate, &layout, ret_text, size);
+        if (strlen(ret_text) <= columns)
+            return;
+    }
+    ret_text[columns < size ? columns : size - 1] = '\0';
+}
+
+void progress_show(struct progress *progress, const struct progress_state *state)
+{
+    double now = progress_now_s();
+    double every = progress->screen ? 0.2 : 5.0;
     char line[256];
 
     if (progress->silent || now - progress->last_shown < every)
         return;
-    if (status->bytes_done >= progress->last_bytes && now > progress->last_look) {
-        double rate = (double)(status->bytes_done - progress->last_bytes) /
-                      (now - progress->last_look);
-
-        progress->rate = progress->rate > 0 ? 0.8 * progress->rate + 0.2 * rate : rate;
-    }
-    progress->last_look = progress->last_shown = now;
-    progress->last_bytes = status->bytes_done;
-    progress_line(status, progress->rate, progress->terminal, screen_width(progress->file), line,
+    progress->last_shown = now;
+    progress_rate_look(&progress->rate, now, state->bytes_done);
+    progress_line(state, progress->rate.rate, progress->screen,
+                  progress->screen ? progress_columns(progress->file) : sizeof(line), line,
                   sizeof(line));
-    if (progress->terminal)
-        fprintf(progress->file, "\r%s\033[K", line);
-    else
-        fprintf(progress->file, "%s\n", line);
-    progress->drawn = progress->terminal;
+    wipe(progress);
+    fprintf(progress->file, progress->screen ? "%s" : "%s\n", line);
+    progress->drawn = progress->screen ? strlen(line) : 0;
     fflush(progress->file);
 }

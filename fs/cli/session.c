@@ -226,7 +226,9 @@ static int run_refresh(struct engine *engine, unsigned flags, struct progress *p
         if (atomic_load(stop))
             return -EINTR;
         engine_status(engine, &status);
-        progress_show(progress, &status);
+        progress_show(progress, &(struct progress_state){"asking for the manifest",
+                                                         status.files_total, status.files_done,
+                                                         status.bytes_total, status.bytes_done});
     }
     progress_end(progress);
     return r;

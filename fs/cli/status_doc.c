@@ -110,6 +110,22 @@ static int add_refresh(struct json *root, const struct status_facts *facts)
     return r;
 }
 
+/* Of the refresh or fill that runs, or ran last. */
+static int add_progress(struct json *root, const struct engine_status *engine)
+{
+    struct json *progress = json_add_object(root, "progress");
+
+    if (!progress)
+        return -ENOMEM;
+
+    int r = json_add_u64(progress, "files_total", engine->files_total);
+
+    r |= json_add_u64(progress, "files_done", engine->files_done);
+    r |= json_add_u64(progress, "bytes_total", engine->bytes_total);
+    r |= json_add_u64(progress, "bytes_done", engine->bytes_done);
+    return r;
+}
+
 static int add_contents(struct json *root, const struct status_facts *facts)
 {
     struct stack_counts counts;
@@ -304,6 +320,8 @@ int status_doc_make(const struct status_facts *facts, struct json **ret_root)
         r = add_identity(root, facts);
     if (r == 0)
         r = add_refresh(root, facts);
+    if (r == 0)
+        r = add_progress(root, facts->engine);
     if (r == 0)
         r = add_contents(root, facts);
     if (r == 0)

@@ -8,6 +8,8 @@
  *      "source", "mountpoint", "pid", "started", "uptime_seconds",
  *      "last_death": null | {"pid", "reason", "alive"},
  *      "generation", "last_refresh", "age_seconds", "next_refresh", "refreshing", "error",
+ *      "progress": {"files_total", "files_done", "bytes_total", "bytes_done"}, of the refresh that
+ *      runs or ran last,
  *      "tables", "packages", "domains", "artifacts", "files", "bytes", "resident_files",
  *      "resident_bytes",
  *      "sections": {"direct_tables": {"listed", "withheld", "bytes"}, "data_packages", ...},

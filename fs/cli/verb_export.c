@@ -142,14 +142,9 @@ static void interrupted(void *arg, int signal)
 
 static void show_progress(void *arg, const struct export_progress *progress)
 {
-    const struct engine_status status = {
-        .files_total = progress->files_total,
-        .files_done = progress->files_done,
-        .bytes_total = progress->bytes_total,
-        .bytes_done = progress->bytes_done,
-    };
-
-    progress_show(arg, &status);
+    progress_show(arg, &(struct progress_state){"looking at what is there", progress->files_total,
+                                                progress->files_done, progress->bytes_total,
+                                                progress->bytes_done});
 }
 
 static int write_files(struct exportation *export, const struct tree *tree)

@@ -7,10 +7,13 @@
 
 #include "cache/scoped.h"
 #include "fs/cli/answer.h"
+#include "fs/cli/progress.h"
 #include "fs/cli/report_text.h"
 #include "fs/cli/session.h"
 #include "fs/cli/target.h"
 #include "sync/pins.h"
+
+enum { LOOK_PATIENCE_MS = 1000 };
 
 /* The mount to ask: DIR, or whoever holds the cache of the source that mount would take; an empty
  * target if nobody does. */
@@ -38,13 +41,51 @@ static int better(const char *glob, struct complaint *complaint)
     return -EIO;
 }
 
+struct looking {
+    const struct target *target;
+    struct progress *progress;
+};
+
+static uint64_t number(const struct json *object, const char *key)
+{
+    uint64_t value = 0;
+
+    json_u64(json_get(object, key), &value);
+    return value;
+}
+
+/* How far the mount's process is. If that can not be told now, then a moment later. */
+static void look(void *arg)
+{
+    const struct looking *looking = arg;
+    const struct control_request request = {.verb = "status"};
+    scoped(json_freep) struct json *root = NULL;
+    struct complaint ignored;
+
+    if (target_ask(looking->target, &request, LOOK_PATIENCE_MS, &root, NULL, &ignored) < 0 ||
+        !json_is_true(json_get(root, "refreshing")))
+        return;
+
+    const struct json *now = json_get(root, "progress");
+
+    progress_show(looking->progress,
+                  &(struct progress_state){"asking for the manifest", number(now, "files_total"),
+                                           number(now, "files_done"), number(now, "bytes_total"),
+                                           number(now, "bytes_done")});
+}
+
 static int ask(const struct options *options, const struct target *target, const char *verb,
                struct json **ret_root, struct complaint *ret_complaint)
 {
     const char *glob = options_operand(options, 0);
+    bool silent = options_flag(options, FLAG_QUIET) || options_flag(options, FLAG_JSON);
+    scoped(progress_freep) struct progress *progress = progress_new(stderr, silent);
+    struct looking looking = {target, progress};
     const struct control_request request = {.verb = verb,
                                             .argument = glob,
-                                            .verbose = options_flag(options, FLAG_VERBOSE)};
+                                            .verbose = options_flag(options, FLAG_VERBOSE),
+                                            .meanwhile = progress && !silent ? look : NULL,
+                                            .meanwhile_arg = &looking};
 
     return target_ask(target, &request, -1, ret_root, NULL, ret_complaint) < 0
                ? better(glob, ret_complaint)

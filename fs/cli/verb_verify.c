@@ -11,6 +11,7 @@
 #include "cache/scoped.h"
 #include "cache/sweep.h"
 #include "fs/cli/format.h"
+#include "fs/cli/progress.h"
 #include "fs/cli/session.h"
 #include "sync/state.h"
 
@@ -180,11 +181,43 @@ static struct blob_key *tree_keys(const struct tree *tree, size_t *ret_count)
     return keys;
 }
 
+struct hashing {
+    struct progress *progress;
+    uint64_t total;
+};
+
+static void show_hashing(void *arg, uint64_t bytes_done)
+{
+    const struct hashing *hashing = arg;
+
+    progress_show(hashing->progress, &(struct progress_state){.idle = "looking at every file",
+                                                              .bytes_total = hashing->total,
+                                                              .bytes_done = bytes_done});
+}
+
+/* What the audit will read, by all that is known. */
+static uint64_t bytes_to_hash(const struct verification *verification)
+{
+    const struct tree *tree = verification->state.tree;
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; tree && i < tree_blob_count(tree); i++)
+        if (store_expects(verification->session.store, &tree_blob(tree, i)->key))
+            bytes += tree_blob(tree, i)->key.size;
+    return bytes;
+}
+
 static int audit(struct verification *verification, bool repair, struct complaint *ret_complaint)
 {
     const struct options *options = verification->options;
+    bool silent = options_flag(options, FLAG_QUIET) || options_flag(options, FLAG_JSON);
+    scoped(progress_freep) struct progress *progress = progress_new(stderr, silent);
+    struct hashing hashing = {progress, bytes_to_hash(verification)};
     bool all = strcmp(options_text(options, OPTION_PREFETCH), "all") == 0;
-    const struct audit_options how = {.deep = true, .repair = repair && verification->state_known};
+    const struct audit_options how = {.deep = true,
+                                      .repair = repair && verification->state_known,
+                                      .progress = progress ? show_hashing : NULL,
+                                      .progress_arg = &hashing};
     size_t count;
     scoped_free struct blob_key *keys = tree_keys(verification->state.tree, &count);
     const struct store_keep keep = {keys, count};
