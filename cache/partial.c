@@ -238,6 +238,11 @@ int partial_begin(struct store *store, const struct blob_key *key, struct partia
     return store_mode(store) == STORE_WRITER ? get(store, key, true, ret_partial) : -EROFS;
 }
 
+size_t partial_list(struct store *store, struct partial **ret_partials, size_t max)
+{
+    return partials_list(store->partials, (struct listed **)ret_partials, max);
+}
+
 int partial_find(struct store *store, const struct blob_key *key, struct partial **ret_partial)
 {
     return get(store, key, false, ret_partial);

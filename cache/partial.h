@@ -51,6 +51,9 @@ int partial_begin(struct store *store, const struct blob_key *key, struct partia
 /* The key's partial, if there is one. In a writer, the same object that partial_begin gives. */
 int partial_find(struct store *store, const struct blob_key *key, struct partial **ret_partial);
 
+/* At most max of those in use in this process at this moment, for the caller to put. */
+size_t partial_list(struct store *store, struct partial **ret_partials, size_t max);
+
 struct partial *partial_ref(struct partial *partial);
 void partial_put(struct partial *partial); /* NULL is allowed */
 void partial_putp(struct partial *const *partial);

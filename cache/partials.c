@@ -86,6 +86,20 @@ bool partials_enter_alone(struct partials *partials, struct listed *mine)
     return true;
 }
 
+size_t partials_list(struct partials *partials, struct listed **ret_entries, size_t max)
+{
+    size_t count = 0;
+
+    scoped_lock(&partials->lock);
+    for (struct listed *entry = partials->entries; entry && count < max; entry = entry->next) {
+        if (entry->presence != PRESENCE_OPEN)
+            continue;
+        entry->references++;
+        ret_entries[count++] = entry;
+    }
+    return count;
+}
+
 enum presence partials_look(struct partials *partials, const struct blob_key *key)
 {
     scoped_lock(&partials->lock);

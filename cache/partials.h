@@ -56,6 +56,9 @@ void partials_leave(struct partials *partials, struct listed *entry);
 /* Empties the list, but for what is busy. */
 void partials_leave_all(struct partials *partials);
 
+/* At most max of those that are open, each with one reference more. */
+size_t partials_list(struct partials *partials, struct listed **ret_entries, size_t max);
+
 void partials_ref(struct partials *partials, struct listed *entry);
 
 /* True: that was the last reference. The entry, if still listed, is busy now and has to leave. */

@@ -333,6 +333,7 @@ static void park(fuse_req_t req, struct open_file *file, size_t due, off_t offse
     const struct blob_key key =
         file->key; /* the file may be released once the read is interrupted */
     struct parked *parked = rounds < ROUNDS_MAX ? calloc(1, sizeof(*parked)) : NULL;
+    const pid_t reader = fuse_req_ctx(req)->pid;
     int r;
 
     if (!parked) {
@@ -353,7 +354,7 @@ static void park(fuse_req_t req, struct open_file *file, size_t due, off_t offse
         return;
     }
     atomic_fetch_add(&parked->mount->parked_reads, 1);
-    r = provider->want(provider->arg, &key, (uint64_t)offset, due, on_bytes, parked);
+    r = provider->want(provider->arg, &key, (uint64_t)offset, due, reader, on_bytes, parked);
     if (r < 0)
         on_bytes(parked, r);
 }

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "cache/key.h"
 #include "cache/partial.h"
@@ -28,8 +29,8 @@ struct provider {
 
     /* Makes these bytes readable by open or find. On 0, done is called exactly once, from any thread,
      * without locks, possibly before want returns; done must not block. On an error it is not
-     * called. */
-    int (*want)(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size,
+     * called. reader: the thread that waits, as our pid namespace knows it; 0 if it does not. */
+    int (*want)(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size, pid_t reader,
                 provider_done done, void *done_arg);
 
     /* These bytes will be wanted soon; rest: all of them some time. Only a hint. */

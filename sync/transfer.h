@@ -102,6 +102,7 @@ struct want_result {
                               X-Agnes-Content-MD5); kind BLOB_NONE if it does not say */
     bool by_signed;        /* it, or what of it was wanted, came by the signed address */
     uint64_t bytes;        /* that came over the wire for the blob so far */
+    uint64_t fresh;        /* of demand: those of them that no want of demand was told of before */
     unsigned requests;
     char message[160]; /* one phrase when error is not 0 */
 };

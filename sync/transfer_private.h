@@ -149,6 +149,7 @@ struct job {
     struct blob_key other; /* what the server says it has instead */
     int status;
     uint64_t bytes;
+    uint64_t told; /* of these, in `fresh` */
     unsigned requests;
     char message[160];
     char *text; /* of a document */

@@ -25,6 +25,10 @@ static void waiter_end(struct job *job, struct waiter *waiter, int error, bool r
         .requests = job->requests,
     };
 
+    if (waiter->priority == WANT_DEMAND) {
+        result.fresh = job->bytes - job->told;
+        job->told = job->bytes;
+    }
     if (error < 0)
         snprintf(result.message, sizeof(result.message), "%s", message);
     {

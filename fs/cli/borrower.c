@@ -100,6 +100,7 @@ static int read_answer(const char *text, size_t size, struct want_result *ret_re
     struct json_error error;
     const char *message;
     uint64_t number = 0;
+    uint64_t fresh = 0;
     int r = json_parse(text, size, &limits, &root, &error);
 
     if (r < 0)
@@ -107,9 +108,11 @@ static int read_answer(const char *text, size_t size, struct want_result *ret_re
     r = json_u64(json_get(root, "errno"), &number);
     if (r < 0)
         return r;
+    json_u64(json_get(root, "fresh"), &fresh);
     message = json_string(json_get(root, "message"));
     ret_result->error = -(int)number;
     ret_result->resident = json_is_true(json_get(root, "resident"));
+    ret_result->fresh = fresh;
     snprintf(ret_result->message, sizeof(ret_result->message), "%s", message ? message : "");
     return 0;
 }

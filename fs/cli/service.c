@@ -108,6 +108,8 @@ int service_open(struct session *session, struct mounter *mounter, char *mountpo
     if ((r = log_open(log_path, log_level_parse(level), &service->log)) < 0)
         return complain(ret_complaint, EXIT_DISK, log_path, "%s", strerror(-r));
     tell_of_the_dead(service);
+    if ((r = readers_new(&service->readers)) < 0)
+        return complain(ret_complaint, EXIT_FAILED, mountpoint, "%s", strerror(-r));
     if ((r = service_harden(service)) < 0)
         return complain(ret_complaint, EXIT_FAILED, "sandbox", "%s", strerror(-r));
     if ((r = signals_start(true, service_signal, service, &service->signals)) < 0)
@@ -295,6 +297,7 @@ void service_close(struct service *service)
     engine_free(service->engine);
     if (mount)
         mount_free(mount);
+    readers_free(service->readers);
     signals_stop(service->signals);
     service_forget_errors(service);
     death_end(service->watch);

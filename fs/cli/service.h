@@ -19,6 +19,7 @@
 #include "fs/cli/death.h"
 #include "fs/cli/harden.h"
 #include "fs/cli/log.h"
+#include "fs/cli/readers.h"
 #include "fs/cli/session.h"
 #include "fs/cli/signals.h"
 #include "fs/mount.h"
@@ -37,6 +38,7 @@ struct service {
     struct signals *signals;
     struct engine *engine;
     struct borrower *borrower;
+    struct readers *readers;
     uint64_t first_refresh; /* its ticket */
     pthread_t thread;       /* in mount_run */
     bool threaded;

@@ -227,6 +227,7 @@ static int answer_want(struct service *service, const struct control_request *re
     r = json_add_u64(root, "errno", (uint64_t)-result.error);
     r |= json_add_string(root, "message", result.message);
     r |= json_add_bool(root, "resident", result.resident);
+    r |= json_add_u64(root, "fresh", result.fresh);
     return r < 0 ? -ENOMEM : json_print(root, false, ret_text, ret_size);
 }
 

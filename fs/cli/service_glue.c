@@ -78,6 +78,7 @@ static void want_ahead(void *arg, const struct blob_key *key, uint64_t offset, u
 
 struct asked {
     struct service *service;
+    struct reader_ticket reader;
     struct blob_key key;
     provider_done done;
     void *arg;
@@ -88,6 +89,8 @@ static void want_ended(void *arg, const struct want_result *result)
     scoped_free struct asked *asked = arg;
     char key[BLOB_KEY_TEXT_SIZE];
 
+    readers_end(asked->service->readers, &asked->reader, result->fresh);
+
     if (result->error && result->error != -ECANCELED) {
         blob_key_format(&asked->key, key);
         log_write(asked->service->log, LOG_WARNING, "could not be read: %s: %s", key,
@@ -97,7 +100,7 @@ static void want_ended(void *arg, const struct want_result *result)
 }
 
 static int want_bytes(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size,
-                      provider_done done, void *done_arg)
+                      pid_t reader, provider_done done, void *done_arg)
 {
     struct service *service = arg;
     struct asked *asked = malloc(sizeof(*asked));
@@ -105,10 +108,13 @@ static int want_bytes(void *arg, const struct blob_key *key, uint64_t offset, ui
 
     if (!asked)
         return -EIO;
-    *asked = (struct asked){service, *key, done, done_arg};
+    *asked = (struct asked){.service = service, .key = *key, .done = done, .arg = done_arg};
+    readers_begin(service->readers, reader, key, &asked->reader);
     r = engine_want(service->engine, key, offset, size, want_ended, asked);
-    if (r < 0)
+    if (r < 0) {
+        readers_end(service->readers, &asked->reader, 0);
         free(asked);
+    }
     return reader_errno(r);
 }
 
@@ -142,6 +148,8 @@ int service_render_status(struct service *service, char **ret_text, size_t *ret_
     struct budget_facts budget;
     struct mount *shown = service->mount;
     struct mount_facts mount = {0};
+    struct reader_facts readers[READERS_MAX];
+    struct reader_facts others;
     struct status_facts facts = {
         .source = session_source(service->session),
         .source_from = service->session->discovery.origin,
@@ -163,6 +171,9 @@ int service_render_status(struct service *service, char **ret_text, size_t *ret_
         .problems = problems,
         .mount = &mount,
         .hardened = &service->hardened,
+        .store = service->session->store,
+        .readers = readers,
+        .others = &others,
     };
 
     if (!problems)
@@ -172,6 +183,7 @@ int service_render_status(struct service *service, char **ret_text, size_t *ret_
     if (shown)
         mount_facts(shown, &mount);
     facts.problem_count = engine_problems(service->engine, problems, MAX_PROBLEMS);
+    facts.reader_count = readers_list(service->readers, readers, &others);
     count_resident(&facts, service->session->store);
 
     int r = status_doc_make(&facts, &root);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cache/partial.h"
 #include "cache/scoped.h"
 #include "fs/cli/format.h"
 
@@ -203,8 +204,44 @@ static int add_cache(struct json *root, const struct status_facts *facts)
     return r;
 }
 
-static int add_transfers(struct json *root, const struct transfers_stats *stats)
+/* The first name of a blob, else its key. */
+static void name_of_blob(const struct tree *tree, const struct blob_key *key,
+                         char ret_path[static TREE_PATH_MAX])
 {
+    const struct tree_blob *blob = tree ? tree_blob_find(tree, key) : NULL;
+
+    if (!blob || blob->references == 0 ||
+        tree_path(tree, tree_reference(tree, blob->first), ret_path, TREE_PATH_MAX) < 0)
+        blob_key_format(key, ret_path);
+}
+
+/* How far the files are that are coming in. */
+static int add_coming(struct json *transfers, const struct status_facts *facts)
+{
+    struct json *list = json_add_array(transfers, "files");
+    struct partial *partials[STATUS_TRANSFERS];
+    size_t count = partial_list(facts->store, partials, STATUS_TRANSFERS);
+    char path[TREE_PATH_MAX];
+    int r = list ? 0 : -ENOMEM;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct blob_key *key = partial_key(partials[i]);
+        struct json *file = r == 0 ? json_add_object(list, NULL) : NULL;
+
+        if (file) {
+            name_of_blob(facts->tree, key, path);
+            r = json_add_string(file, "path", path);
+            r |= json_add_u64(file, "size", key->size);
+            r |= json_add_u64(file, "bytes", partial_bytes(partials[i]));
+        }
+        partial_put(partials[i]);
+    }
+    return r;
+}
+
+static int add_transfers(struct json *root, const struct status_facts *facts)
+{
+    const struct transfers_stats *stats = &facts->engine->transfers;
     struct json *transfers = json_add_object(root, "transfers");
 
     if (!transfers)
@@ -219,18 +256,36 @@ static int add_transfers(struct json *root, const struct transfers_stats *stats)
     r |= json_add_u64(transfers, "requests", stats->requests);
     r |= json_add_u64(transfers, "by_signed_url", stats->by_signed);
     r |= json_add_u64(transfers, "signed_urls_failed", stats->signed_failed);
-    return r;
+    return r < 0 ? r : add_coming(transfers, facts);
 }
 
-/* The first name of a blob, else its key. */
-static void name_of_blob(const struct tree *tree, const struct blob_key *key,
-                         char ret_path[static TREE_PATH_MAX])
+static int add_programs(struct json *root, const struct status_facts *facts)
 {
-    const struct tree_blob *blob = tree ? tree_blob_find(tree, key) : NULL;
+    struct json *list = json_add_array(root, "programs");
+    struct json *before = json_add_object(root, "programs_before");
+    char path[TREE_PATH_MAX];
+    int r = list && before ? 0 : -ENOMEM;
 
-    if (!blob || blob->references == 0 ||
-        tree_path(tree, tree_reference(tree, blob->first), ret_path, TREE_PATH_MAX) < 0)
-        blob_key_format(key, ret_path);
+    for (size_t i = 0; r == 0 && i < facts->reader_count; i++) {
+        const struct reader_facts *reader = &facts->readers[i];
+        struct json *program = json_add_object(list, NULL);
+
+        if (!program)
+            return -ENOMEM;
+        name_of_blob(facts->tree, &reader->key, path);
+        r |= json_add_u64(program, "pid", (uint64_t)reader->pid);
+        r |= json_add_string(program, "name", reader->name[0] ? reader->name : NULL);
+        r |= json_add_u64(program, "waiting", reader->waiting);
+        r |= json_add_u64(program, "reads", reader->reads);
+        r |= json_add_u64(program, "bytes", reader->bytes);
+        r |= json_add_string(program, "path", path);
+        r |= add_time(program, "last", reader->last_unix);
+    }
+    if (r == 0) {
+        r |= json_add_u64(before, "reads", facts->others->reads);
+        r |= json_add_u64(before, "bytes", facts->others->bytes);
+    }
+    return r;
 }
 
 static int add_problems(struct json *root, const struct status_facts *facts)
@@ -331,7 +386,9 @@ int status_doc_make(const struct status_facts *facts, struct json **ret_root)
     if (r == 0)
         r = json_add_string(root, "log", facts->log);
     if (r == 0)
-        r = add_transfers(root, &facts->engine->transfers);
+        r = add_transfers(root, facts);
+    if (r == 0)
+        r = add_programs(root, facts);
     if (r == 0)
         r = add_problems(root, facts);
     if (r == 0)

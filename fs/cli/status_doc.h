@@ -15,7 +15,11 @@
  *      "sections": {"direct_tables": {"listed", "withheld", "bytes"}, "data_packages", ...},
  *      "withheld": [{"section", "package", "name", "reason"}], the first STATUS_WITHHELD of them,
  *      "cache_dir", "log",
- *      "transfers": {"running", "waiting", "done", "failed", "bytes", "requests"},
+ *      "transfers": {"running", "waiting", "done", "failed", "bytes", "requests",
+ *                    "files": [{"path", "size", "bytes"}], at most STATUS_TRANSFERS that are coming
+ *                    in},
+ *      "programs": [{"pid", "name", "waiting", "reads", "bytes", "path", "last"}],
+ *      "programs_before": {"reads", "bytes"},
  *      "problems": [{"path", "error", "since"}],
  *      "mount": {"inodes", "lookups", "open_files", "parked_reads", "reads", "bytes_read",
  *                "passthrough": true | false, "passthrough_why_not", "passthrough_files",
@@ -28,17 +32,23 @@
  * it was last known to be alive then. Times are RFC 3339 in UTC, null if there is none; numbers are
  * exact; "error" is null or a phrase.
  *
+ * programs: whose reads had to wait for bytes, and how many of these came over the wire for them; path
+ * is what they last waited for. programs_before: the sum of those that are not listed any more
+ * (readers.h).
+ *
  * stale: the last refresh failed, or the source last confirmed the generation longer than two
  * refresh intervals ago. degraded: up to date, but something listed can not be had. */
 #pragma once
 
 #include "fs/cli/death.h"
 #include "fs/cli/harden.h"
+#include "fs/cli/readers.h"
 #include "fs/mount.h"
 #include "sync/engine.h"
 #include "sync/json.h"
 
 #define STATUS_SCHEMA 1
+#define STATUS_TRANSFERS 16
 #define STATUS_WITHHELD 20 /* of so many it says why they are not here; agnesfs ls knows of all */
 
 struct status_facts {
@@ -65,6 +75,10 @@ struct status_facts {
     const struct harden_facts *hardened;
     uint64_t resident_files;
     uint64_t resident_bytes;
+    struct store *store; /* what is coming is asked of it */
+    const struct reader_facts *readers;
+    size_t reader_count;
+    const struct reader_facts *others;
 };
 
 /* "ready", "stale" or "degraded". */

@@ -156,6 +156,7 @@ def test_export_and_verify_draw_it_while_they_read(agnes, stack, tmp_path):
     terminal = Terminal(agnes, "verify", stack.url)
     assert "all as it should be" in terminal.end()
     assert frames(terminal.drawn) and "of 294 MB" in terminal.drawn
+    assert len(frames(terminal.drawn)) <= (terminal.times[-1] - terminal.times[0]) * 5 + 2
     terminal = Terminal(agnes, "export", stack.url, tmp_path / "out", "--strategy", "copy")
     terminal.end()
     assert frames(terminal.drawn) or terminal.times == [], terminal.drawn

@@ -81,6 +81,7 @@ static void await(struct request *request)
 /* --- what the mount calls of libfuse --- */
 
 void *__wrap_fuse_req_userdata(fuse_req_t req);
+const struct fuse_ctx *__wrap_fuse_req_ctx(fuse_req_t req);
 int __wrap_fuse_reply_err(fuse_req_t req, int error);
 void __wrap_fuse_reply_none(fuse_req_t req);
 int __wrap_fuse_reply_entry(fuse_req_t req, const struct fuse_entry_param *entry);
@@ -99,6 +100,14 @@ void *__wrap_fuse_req_userdata(fuse_req_t req)
 {
     (void)req;
     return mount;
+}
+
+const struct fuse_ctx *__wrap_fuse_req_ctx(fuse_req_t req)
+{
+    static const struct fuse_ctx nobody;
+
+    (void)req;
+    return &nobody;
 }
 
 int __wrap_fuse_reply_err(fuse_req_t req, int error)

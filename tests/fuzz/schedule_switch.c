@@ -103,7 +103,7 @@ static int fake_open(void *arg, const struct blob_key *key, int *ret_fd)
 }
 
 static int fake_want(void *arg, const struct blob_key *key, uint64_t offset, uint64_t size,
-                     provider_done done, void *done_arg)
+                     pid_t reader, provider_done done, void *done_arg)
 {
     struct world *world = arg;
 
