@@ -188,6 +188,21 @@ double json_double(const struct json *value)
     return json_type(value) == JSON_NUMBER ? peek(value)->valuedouble : 0;
 }
 
+const char *json_text_of(const struct json *object, const char *key)
+{
+    const char *text = json_string(json_get(object, key));
+
+    return text ? text : "";
+}
+
+uint64_t json_number_of(const struct json *object, const char *key)
+{
+    uint64_t number = 0;
+
+    json_u64(json_get(object, key), &number);
+    return number;
+}
+
 bool json_is_true(const struct json *value)
 {
     return value && cJSON_IsTrue(peek(value));

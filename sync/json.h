@@ -69,6 +69,10 @@ const char *json_string(const struct json *value);
 int json_u64(const struct json *value, uint64_t *ret_number);
 bool json_is_true(const struct json *value);
 
+/* Of a member, for who only shows it: "" and 0 where there is no such string or number. */
+const char *json_text_of(const struct json *object, const char *key);
+uint64_t json_number_of(const struct json *object, const char *key);
+
 /* --- writing: each function appends to a container and fails with -ENOMEM ---
  * key is NULL when the container is an array. A NULL string writes null. Numbers of 2^53 and
  * more, to either side, are -ERANGE. Keys are not checked for duplicates. */

@@ -254,6 +254,10 @@ static const struct flag_spec flags[FLAGS] = {
     [FLAG_REPORT] = {.name = "report",
                      .help = "write an archive for an issue, without secrets",
                      .verbs = VERB_DOCTOR},
+    [FLAG_WATCH] = {.name = "watch",
+                    .letter = 'w',
+                    .help = "a live screen; elsewhere a line each 5 s",
+                    .verbs = VERB_STATUS},
 };
 
 /* In the order in which they are told. */

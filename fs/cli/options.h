@@ -111,6 +111,7 @@ enum option_flag {
     FLAG_DRY_RUN,
     FLAG_REPAIR,
     FLAG_REPORT,
+    FLAG_WATCH,
     FLAGS,
 };
 

@@ -46,14 +46,6 @@ struct looking {
     struct progress *progress;
 };
 
-static uint64_t number(const struct json *object, const char *key)
-{
-    uint64_t value = 0;
-
-    json_u64(json_get(object, key), &value);
-    return value;
-}
-
 /* How far the mount's process is. If that can not be told now, then a moment later. */
 static void look(void *arg)
 {
@@ -68,10 +60,11 @@ static void look(void *arg)
 
     const struct json *now = json_get(root, "progress");
 
-    progress_show(looking->progress,
-                  &(struct progress_state){"asking for the manifest", number(now, "files_total"),
-                                           number(now, "files_done"), number(now, "bytes_total"),
-                                           number(now, "bytes_done")});
+    progress_show(looking->progress, &(struct progress_state){"asking for the manifest",
+                                                              json_number_of(now, "files_total"),
+                                                              json_number_of(now, "files_done"),
+                                                              json_number_of(now, "bytes_total"),
+                                                              json_number_of(now, "bytes_done")});
 }
 
 static int ask(const struct options *options, const struct target *target, const char *verb,

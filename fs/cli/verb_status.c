@@ -15,6 +15,7 @@
 #include "fs/cli/options.h"
 #include "fs/cli/paths.h"
 #include "fs/cli/target.h"
+#include "fs/cli/watch.h"
 
 enum { PATIENCE_MS = 10 * 1000 };
 
@@ -311,6 +312,16 @@ static int list_mounts(const char *runtime, char ***ret_mountpoints)
     return 0;
 }
 
+static int watch(const struct options *options)
+{
+    scoped(target_release) struct target target = {0};
+    struct complaint complaint;
+
+    if (target_find(options_operand(options, 0), &target, &complaint) < 0)
+        return complaint_print(&complaint, options_flag(options, FLAG_JSON));
+    return watch_mount(options, &target);
+}
+
 int verb_status(const struct options *options)
 {
     const char *dir = options_operand(options, 0);
@@ -319,6 +330,8 @@ int verb_status(const struct options *options)
     struct complaint complaint;
     int r;
 
+    if (options_flag(options, FLAG_WATCH))
+        return watch(options);
     if (dir) {
         if (target_find(dir, &target, &complaint) < 0)
             return complaint_print(&complaint, options_flag(options, FLAG_JSON));
