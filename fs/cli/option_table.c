@@ -206,6 +206,17 @@ static const struct option_spec keys[OPTION_KEYS] = {
                                          "foreground, else to a file in the state folder.",
                           .group = "log",
                           .verbs = VERB_MOUNT},
+    [OPTION_METRICS_FILE] = {.name = "metrics-file",
+                             .type = OPTION_PATH,
+                             .argument = "FILE",
+                             .help = "numbers for node_exporter, anew each 15 s",
+                             .description =
+                                 "Prometheus text, for its textfile collector, which reads what is "
+                                 "called *.prom. Readable for everybody; removed at the end; one "
+                                 "file for each mount. The mount can write to the folder of it.",
+                             .group = "log",
+                             .verbs = VERB_MOUNT,
+                             .rare = true},
     [OPTION_STRATEGY] = {.name = "strategy",
                          .type = OPTION_CHOICE,
                          .value = "auto",
@@ -258,6 +269,9 @@ static const struct flag_spec flags[FLAGS] = {
                     .letter = 'w',
                     .help = "a live screen; elsewhere a line each 5 s",
                     .verbs = VERB_STATUS},
+    [FLAG_PROMETHEUS] = {.name = "prometheus",
+                         .help = "numbers for Prometheus, in OpenMetrics text",
+                         .verbs = VERB_STATUS},
 };
 
 /* In the order in which they are told. */

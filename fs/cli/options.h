@@ -51,6 +51,7 @@ enum option_key {
     OPTION_SANDBOX,
     OPTION_REPORT,
     OPTION_LOG_LEVEL,
+    OPTION_METRICS_FILE,
     OPTION_STRATEGY,
     OPTION_KEYS,
 };
@@ -112,6 +113,7 @@ enum option_flag {
     FLAG_REPAIR,
     FLAG_REPORT,
     FLAG_WATCH,
+    FLAG_PROMETHEUS,
     FLAGS,
 };
 

@@ -4,7 +4,7 @@
  * Up:   how the process before us ended -> control claim (nobody else serves this mount point) -> log
  *       -> giving up privileges (before any thread) -> signals (likewise) -> engine -> control socket
  *       -> [first refresh] -> mount -> its thread
- * Down: control socket (nobody asks any more) -> mount pointer (nobody publishes any more) ->
+ * Down: control socket, metrics (nobody asks any more) -> mount pointer (nobody publishes any more) ->
  *       engine (every want that is waiting ends) -> mount -> log -> control lock.
  *       Whoever waits for the lock finds everything else gone but the cache's own lock, which the
  *       session's end releases right after; so the lock is given up last of all, by
@@ -103,7 +103,8 @@ int service_open(struct session *session, struct mounter *mounter, char *mountpo
                                 .started_unix = (uint64_t)time(NULL)};
     pthread_mutex_init(&service->lock, NULL);
     pthread_cond_init(&service->changed, NULL);
-    if ((r = claim(service, ret_complaint)) < 0)
+    if ((r = claim(service, ret_complaint)) < 0 ||
+        (r = service_check_metrics(service, ret_complaint)) < 0)
         return r;
     if ((r = log_open(log_path, log_level_parse(level), &service->log)) < 0)
         return complain(ret_complaint, EXIT_DISK, log_path, "%s", strerror(-r));
@@ -259,6 +260,7 @@ int service_mount(struct service *service, struct complaint *ret_complaint)
         (r = wait_for_answer(service, ret_complaint)) < 0)
         return r;
     watch_over(service);
+    service_start_metrics(service);
     if (known) /* not sooner: what is known is shown first, and nothing competes with that */
         engine_refresh(service->engine, 0, &service->first_refresh);
     log_write(service->log, LOG_INFO, "mounted %s at %s", session_source(service->session),
@@ -286,6 +288,7 @@ void service_close(struct service *service)
 {
     if (service->control)
         control_end(service->control);
+    metrics_file_end(service->metrics);
     if (service->threaded) {
         mount_stop(service->mount);
         pthread_join(service->thread, NULL);

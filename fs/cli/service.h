@@ -19,6 +19,7 @@
 #include "fs/cli/death.h"
 #include "fs/cli/harden.h"
 #include "fs/cli/log.h"
+#include "fs/cli/metrics_file.h"
 #include "fs/cli/readers.h"
 #include "fs/cli/session.h"
 #include "fs/cli/signals.h"
@@ -39,8 +40,9 @@ struct service {
     struct engine *engine;
     struct borrower *borrower;
     struct readers *readers;
-    uint64_t first_refresh; /* its ticket */
-    pthread_t thread;       /* in mount_run */
+    struct metrics_file *metrics; /* NULL: there is none */
+    uint64_t first_refresh;       /* its ticket */
+    pthread_t thread;             /* in mount_run */
     bool threaded;
     atomic_bool stopping;
 
@@ -73,6 +75,13 @@ void service_close(struct service *service);
  * lives, and there is no other thread yet. */
 int service_harden(struct service *service);
 
+/* --- service_metrics.c: the file that metrics-file names, if there is to be one --- */
+
+/* Where it is; malloc'd, NULL: nowhere. */
+char *service_metrics_folder(const struct service *service);
+int service_check_metrics(const struct service *service, struct complaint *ret_complaint);
+void service_start_metrics(struct service *service);
+
 /* --- service_glue.c, service_control.c --- */
 
 enum service_live {
@@ -80,6 +89,7 @@ enum service_live {
     LIVE_GENERATION, /* .agnes/generation */
 };
 
+int service_status(struct service *service, struct json **ret_root);
 int service_render_status(struct service *service, char **ret_text, size_t *ret_size);
 struct provider service_provider(struct service *service);
 void service_fill_conf(struct service *service, struct engine_conf *conf);

@@ -139,9 +139,8 @@ static void count_resident(struct status_facts *facts, struct store *store)
     }
 }
 
-int service_render_status(struct service *service, char **ret_text, size_t *ret_size)
+int service_status(struct service *service, struct json **ret_root)
 {
-    scoped(json_freep) struct json *root = NULL;
     scoped(tree_unrefp) struct tree *tree = engine_tree(service->engine);
     scoped_free struct engine_problem *problems = calloc(MAX_PROBLEMS, sizeof(*problems));
     struct engine_status engine;
@@ -186,7 +185,13 @@ int service_render_status(struct service *service, char **ret_text, size_t *ret_
     facts.reader_count = readers_list(service->readers, readers, &others);
     count_resident(&facts, service->session->store);
 
-    int r = status_doc_make(&facts, &root);
+    return status_doc_make(&facts, ret_root);
+}
+
+int service_render_status(struct service *service, char **ret_text, size_t *ret_size)
+{
+    scoped(json_freep) struct json *root = NULL;
+    int r = service_status(service, &root);
 
     return r < 0 ? r : json_print(root, true, ret_text, ret_size);
 }

@@ -72,6 +72,7 @@ int service_harden(struct service *service)
     const struct session *session = service->session;
     scoped(places_release) struct places places = {.count = 0};
     scoped_free char *runtime = NULL;
+    scoped_free char *metrics = service_metrics_folder(service);
     int r;
 
     if (!options_number(session->options, OPTION_SANDBOX))
@@ -82,7 +83,7 @@ int service_harden(struct service *service)
     if (r < 0)
         return r;
 
-    const char *const own[] = {session->cache_dir, session->state_dir, runtime, NULL};
+    const char *const own[] = {session->cache_dir, session->state_dir, runtime, metrics, NULL};
 
     r = harden_enter(&(struct harden_conf){own, (const char *const *)places.paths,
                                            mount_may_pass_through(),

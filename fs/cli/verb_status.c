@@ -12,12 +12,13 @@
 #include "fs/cli/death.h"
 #include "fs/cli/discovery.h"
 #include "fs/cli/format.h"
+#include "fs/cli/metrics.h"
 #include "fs/cli/options.h"
 #include "fs/cli/paths.h"
 #include "fs/cli/target.h"
 #include "fs/cli/watch.h"
 
-enum { PATIENCE_MS = 10 * 1000 };
+enum { PATIENCE_MS = 10 * 1000, SCRAPE_MS = 2 * 1000 };
 
 static const char *text_of(const struct json *root, const char *key)
 {
@@ -312,6 +313,33 @@ static int list_mounts(const char *runtime, char ***ret_mountpoints)
     return 0;
 }
 
+/* A mount that does not answer is one whose agnesfs_up is 0. */
+static int print_metrics(const char *runtime, char **mountpoints)
+{
+    const struct control_request request = {.verb = "status"};
+    struct complaint ignored;
+    size_t count = 0;
+
+    while (mountpoints[count])
+        count++;
+
+    scoped_free struct metrics_mount *mounts = calloc(count + 1, sizeof(*mounts));
+
+    if (!mounts)
+        return EXIT_FAILED;
+    for (size_t i = 0; i < count; i++) {
+        const struct target target = {(char *)runtime, mountpoints[i]};
+        struct json *root = NULL;
+
+        target_ask(&target, &request, SCRAPE_MS, &root, NULL, &ignored);
+        mounts[i] = (struct metrics_mount){mountpoints[i], root};
+    }
+    metrics_write(mounts, count, METRICS_OPENMETRICS, stdout);
+    for (size_t i = 0; i < count; i++)
+        json_free((struct json *)mounts[i].status);
+    return EXIT_OK;
+}
+
 static int watch(const struct options *options)
 {
     scoped(target_release) struct target target = {0};
@@ -330,17 +358,25 @@ int verb_status(const struct options *options)
     struct complaint complaint;
     int r;
 
+    if (options_flag(options, FLAG_WATCH) && options_flag(options, FLAG_PROMETHEUS)) {
+        complain(&complaint, EXIT_USAGE, "--prometheus", "not together with --watch");
+        return complaint_print(&complaint, options_flag(options, FLAG_JSON));
+    }
     if (options_flag(options, FLAG_WATCH))
         return watch(options);
     if (dir) {
         if (target_find(dir, &target, &complaint) < 0)
             return complaint_print(&complaint, options_flag(options, FLAG_JSON));
+        if (options_flag(options, FLAG_PROMETHEUS))
+            return print_metrics(target.runtime, (char *[]){target.mountpoint, NULL});
         return show_one(options, &target);
     }
     if ((r = paths_runtime(&target.runtime)) < 0 || (r = list_mounts(target.runtime, &list)) < 0) {
         complain(&complaint, EXIT_FAILED, "control socket", "%s", strerror(-r));
         return complaint_print(&complaint, options_flag(options, FLAG_JSON));
     }
+    if (options_flag(options, FLAG_PROMETHEUS))
+        return print_metrics(target.runtime, list);
     if (list[0] && !list[1] && (target.mountpoint = strdup(list[0])))
         return show_one(options, &target);
     return show_all(options, target.runtime, list);

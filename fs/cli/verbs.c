@@ -32,12 +32,13 @@ static const struct verb verbs[] = {
         .bit = VERB_STATUS,
         .max_operands = 1,
         .operands = {OPERAND_MOUNT},
-        .usage = "[DIR] [--watch]",
+        .usage = "[DIR] [--json|--prometheus] [--watch]",
         .summary = "what the mounts know about themselves",
         .details =
             "Without DIR: every mount of yours. The JSON is that of DIR/.agnes/status.json;\n"
             "several mounts, or none, are {\"mounts\": [...]}.\n"
             "--watch: one mount; q or Ctrl-C ends it with 0; with --json a document a line.\n"
+            "--prometheus: of DIR, or of all; exit code 0, the state is one of the numbers.\n"
             "Exit code: 0 ready, 7 stale or degraded, 1 DIR is not a mount of yours.\n",
         .run = verb_status,
     },
