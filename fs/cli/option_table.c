@@ -203,9 +203,22 @@ static const struct option_spec keys[OPTION_KEYS] = {
                           .argument = "LEVEL",
                           .help = "error, warning, info or debug",
                           .description = "What is logged: to the journal or stderr in the "
-                                         "foreground, else to a file in the state folder.",
+                                         "foreground, else to a file in the state folder. "
+                                         "As a flag of refresh: from now on, for that mount.",
                           .group = "log",
-                          .verbs = VERB_MOUNT},
+                          .verbs = VERB_MOUNT | VERB_REFRESH},
+    [OPTION_LOG_FORMAT] = {.name = "log-format",
+                           .type = OPTION_CHOICE,
+                           .choices = "text|json|journal",
+                           .argument = "HOW",
+                           .help = "text, json or journal, else what stderr is",
+                           .description =
+                               "json is an object a line; journal is systemd's, with fields "
+                               "AGNESFS_*. Left out, it is the journal where stderr leads "
+                               "there and the mount stays in the foreground, else text.",
+                           .group = "log",
+                           .verbs = VERB_MOUNT,
+                           .rare = true},
     [OPTION_METRICS_FILE] = {.name = "metrics-file",
                              .type = OPTION_PATH,
                              .argument = "FILE",

@@ -189,17 +189,18 @@ void readers_begin(struct readers *readers, pid_t thread, const struct blob_key 
     readers->threads[(unsigned)thread % THREADS] = (struct thread){thread, now_ms(), *ret_ticket};
 }
 
-void readers_end(struct readers *readers, const struct reader_ticket *ticket, uint64_t bytes)
+pid_t readers_end(struct readers *readers, const struct reader_ticket *ticket, uint64_t bytes)
 {
     struct program *program = &readers->programs[ticket->index];
 
     scoped_lock(&readers->lock);
     if (program->serial != ticket->serial) {
         readers->others.bytes += bytes;
-        return;
+        return 0;
     }
     program->facts.waiting--;
     program->facts.bytes += bytes;
+    return program->facts.pid;
 }
 
 static int latest_first(const void *a, const void *b)

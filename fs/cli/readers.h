@@ -53,7 +53,8 @@ void readers_free(struct readers *readers); /* NULL is allowed */
 /* thread: as the kernel says it, 0 if it is none of our namespace. */
 void readers_begin(struct readers *readers, pid_t thread, const struct blob_key *key,
                    struct reader_ticket *ret_ticket);
-void readers_end(struct readers *readers, const struct reader_ticket *ticket, uint64_t bytes);
+/* Returns the process, 0 if it is not known any more. */
+pid_t readers_end(struct readers *readers, const struct reader_ticket *ticket, uint64_t bytes);
 
 /* Who they are, the latest first. ret_facts: READERS_MAX. ret_others: reads and bytes of those that are
  * not kept any more. */

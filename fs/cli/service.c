@@ -89,11 +89,39 @@ static void tell_of_the_dead(const struct service *service)
               (int)service->before.pid, service->before.reason, when);
 }
 
+static int open_log(struct service *service, struct complaint *ret_complaint)
+{
+    const struct options *options = service->session->options;
+    const char *format = options_text(options, OPTION_LOG_FORMAT);
+    struct log_conf conf = {
+        .path = service->log_path,
+        .level = LOG_INFO,
+        .format = log_format_pick(format, !service->log_path),
+        .mountpoint = service->mountpoint,
+        .journal = LOG_JOURNAL_SOCKET,
+    };
+
+    log_level_parse(options_text(options, OPTION_LOG_LEVEL), &conf.level);
+
+    int r = log_open(&conf, &service->log);
+
+    if (r < 0 && conf.format == LOG_JOURNAL && !format) {
+        conf.format = LOG_TEXT;
+        r = log_open(&conf, &service->log);
+    }
+    if (r == 0)
+        return 0;
+    complain(ret_complaint, EXIT_DISK, conf.format == LOG_JOURNAL ? conf.journal : conf.path, "%s",
+             strerror(-r));
+    if (conf.format == LOG_JOURNAL)
+        complaint_hint(ret_complaint, "without systemd's journal: --log-format text or json");
+    return r;
+}
+
 int service_open(struct session *session, struct mounter *mounter, char *mountpoint, char *log_path,
                  struct service *ret_service, struct complaint *ret_complaint)
 {
     struct service *service = ret_service;
-    const char *level = options_text(session->options, OPTION_LOG_LEVEL);
     int r;
 
     *service = (struct service){.session = session,
@@ -106,8 +134,8 @@ int service_open(struct session *session, struct mounter *mounter, char *mountpo
     if ((r = claim(service, ret_complaint)) < 0 ||
         (r = service_check_metrics(service, ret_complaint)) < 0)
         return r;
-    if ((r = log_open(log_path, log_level_parse(level), &service->log)) < 0)
-        return complain(ret_complaint, EXIT_DISK, log_path, "%s", strerror(-r));
+    if ((r = open_log(service, ret_complaint)) < 0)
+        return r;
     tell_of_the_dead(service);
     if ((r = readers_new(&service->readers)) < 0)
         return complain(ret_complaint, EXIT_FAILED, mountpoint, "%s", strerror(-r));
@@ -263,8 +291,8 @@ int service_mount(struct service *service, struct complaint *ret_complaint)
     service_start_metrics(service);
     if (known) /* not sooner: what is known is shown first, and nothing competes with that */
         engine_refresh(service->engine, 0, &service->first_refresh);
-    log_write(service->log, LOG_INFO, "mounted %s at %s", session_source(service->session),
-              service->mountpoint);
+    log_event(service->log, LOG_INFO, &(struct log_fields){.url = session_source(service->session)},
+              "mounted %s at %s", session_source(service->session), service->mountpoint);
     return 0;
 }
 

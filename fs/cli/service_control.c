@@ -85,6 +85,17 @@ static int answer_with(char *text, char **ret_text, size_t *ret_size)
     return 0;
 }
 
+static int answer_log_level(struct service *service, const struct control_request *request,
+                            char **ret_text, size_t *ret_size)
+{
+    enum log_level level;
+
+    if (!log_level_parse(request->argument, &level))
+        return -EINVAL;
+    log_set_level(service->log, level);
+    return answer_with(strdup("{}\n"), ret_text, ret_size);
+}
+
 static int answer_prune(struct service *service, const struct control_request *request,
                         char **ret_text, size_t *ret_size)
 {
@@ -281,6 +292,8 @@ int service_answer(void *arg, const struct control_request *request, char **ret_
         r = request->argument ? engine_unpin(service->engine, request->argument) : -EINVAL;
         return r < 0 ? r : answer_with(strdup("{}\n"), ret_text, ret_size);
     }
+    if (strcmp(request->verb, "log-level") == 0)
+        return answer_log_level(service, request, ret_text, ret_size);
     if (strcmp(request->verb, "stop") == 0) {
         service_signal(service, SIGTERM);
         return answer_with(strdup("{}\n"), ret_text, ret_size);

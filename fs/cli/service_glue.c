@@ -84,18 +84,32 @@ struct asked {
     void *arg;
 };
 
+/* With its name and its key: "WHAT: KEY: WHY". */
+static void log_blob(const struct service *service, enum log_level level,
+                     const struct blob_key *key, const struct log_fields *more, const char *what,
+                     const char *why)
+{
+    scoped(tree_unrefp) struct tree *tree = engine_tree(service->engine);
+    struct log_fields fields = *more;
+    char text[BLOB_KEY_TEXT_SIZE];
+    char path[TREE_PATH_MAX];
+
+    blob_key_format(key, text);
+    status_name_of(tree, key, path);
+    fields.path = path;
+    fields.key = text;
+    log_event(service->log, level, &fields, "%s: %s%s%s", what, text, *why ? ": " : "", why);
+}
+
 static void want_ended(void *arg, const struct want_result *result)
 {
     scoped_free struct asked *asked = arg;
-    char key[BLOB_KEY_TEXT_SIZE];
+    pid_t pid = readers_end(asked->service->readers, &asked->reader, result->fresh);
 
-    readers_end(asked->service->readers, &asked->reader, result->fresh);
-
-    if (result->error && result->error != -ECANCELED) {
-        blob_key_format(&asked->key, key);
-        log_write(asked->service->log, LOG_WARNING, "could not be read: %s: %s", key,
-                  result->message);
-    }
+    if (result->error && result->error != -ECANCELED)
+        log_blob(asked->service, LOG_WARNING, &asked->key,
+                 &(struct log_fields){.error = result->error, .reader_pid = pid},
+                 "could not be read", result->message);
     asked->done(asked->arg, reader_errno(result->error));
 }
 
@@ -159,6 +173,7 @@ int service_status(struct service *service, struct json **ret_root)
         .state_dir = service->session->state_dir,
         .follows = engine_follows(service->engine),
         .log = service->log_path,
+        .log_level = log_level_of(service->log),
         .pid = getpid(),
         .started_unix = service->started_unix,
         .before = service->before.pid ? &service->before : NULL,
@@ -296,10 +311,9 @@ static void spoiled(void *arg, const struct blob_key *key)
 {
     const struct service *service = arg;
     struct mount *mount = service->mount;
-    char text[BLOB_KEY_TEXT_SIZE];
 
-    blob_key_format(key, text);
-    log_write(service->log, LOG_ERROR, "bytes already read were not the promised ones: %s", text);
+    log_blob(service, LOG_ERROR, key, &(struct log_fields){.error = -EBADMSG},
+             "bytes already read were not the promised ones", "");
     if (mount)
         mount_spoiled(mount, key);
 }
@@ -360,7 +374,11 @@ static void log_errors(struct service *service, const struct report *report)
                      line ? line->reason : "") < 0)
             break;
         if (!is_known(service, text))
-            log_write(service->log, line ? LOG_WARNING : LOG_ERROR, "%s", text);
+            log_event(service->log, line ? LOG_WARNING : LOG_ERROR,
+                      &(struct log_fields){.path = line ? line->name : NULL,
+                                           .url = line ? NULL : session_source(service->session),
+                                           .error = line ? line->error : report->error},
+                      "%s", text);
         known->texts[known->count++] = text;
     }
     service_forget_errors(service);
@@ -383,9 +401,10 @@ static void refreshed(void *arg, const struct report *report)
     if (report->error == -ECANCELED)
         return; /* the mount is ending */
     if (report->changed)
-        log_write(service->log, LOG_INFO, "generation %llu: +%llu ~%llu -%llu",
-                  (unsigned long long)report->generation, (unsigned long long)added,
-                  (unsigned long long)updated, (unsigned long long)removed);
+        log_event(service->log, LOG_INFO, &(struct log_fields){.generation = report->generation},
+                  "generation %llu: +%llu ~%llu -%llu", (unsigned long long)report->generation,
+                  (unsigned long long)added, (unsigned long long)updated,
+                  (unsigned long long)removed);
     else
         log_write(service->log, LOG_DEBUG, "refresh: nothing changed");
     log_errors(service, report);

@@ -204,9 +204,8 @@ static int add_cache(struct json *root, const struct status_facts *facts)
     return r;
 }
 
-/* The first name of a blob, else its key. */
-static void name_of_blob(const struct tree *tree, const struct blob_key *key,
-                         char ret_path[static TREE_PATH_MAX])
+void status_name_of(const struct tree *tree, const struct blob_key *key,
+                    char ret_path[static TREE_PATH_MAX])
 {
     const struct tree_blob *blob = tree ? tree_blob_find(tree, key) : NULL;
 
@@ -229,7 +228,7 @@ static int add_coming(struct json *transfers, const struct status_facts *facts)
         struct json *file = r == 0 ? json_add_object(list, NULL) : NULL;
 
         if (file) {
-            name_of_blob(facts->tree, key, path);
+            status_name_of(facts->tree, key, path);
             r = json_add_string(file, "path", path);
             r |= json_add_u64(file, "size", key->size);
             r |= json_add_u64(file, "bytes", partial_bytes(partials[i]));
@@ -272,7 +271,7 @@ static int add_programs(struct json *root, const struct status_facts *facts)
 
         if (!program)
             return -ENOMEM;
-        name_of_blob(facts->tree, &reader->key, path);
+        status_name_of(facts->tree, &reader->key, path);
         r |= json_add_u64(program, "pid", (uint64_t)reader->pid);
         r |= json_add_string(program, "name", reader->name[0] ? reader->name : NULL);
         r |= json_add_u64(program, "waiting", reader->waiting);
@@ -300,7 +299,7 @@ static int add_problems(struct json *root, const struct status_facts *facts)
 
         if (!problem)
             return -ENOMEM;
-        name_of_blob(facts->tree, &from->key, path);
+        status_name_of(facts->tree, &from->key, path);
         r |= json_add_string(problem, "path", path);
         r |= json_add_string(problem, "error", from->message);
         r |= add_time(problem, "since", from->since_unix);
@@ -385,6 +384,8 @@ int status_doc_make(const struct status_facts *facts, struct json **ret_root)
         r = add_cache(root, facts);
     if (r == 0)
         r = json_add_string(root, "log", facts->log);
+    if (r == 0)
+        r = json_add_string(root, "log_level", log_level_name(facts->log_level));
     if (r == 0)
         r = add_transfers(root, facts);
     if (r == 0)

@@ -14,7 +14,7 @@
  *      "resident_bytes",
  *      "sections": {"direct_tables": {"listed", "withheld", "bytes"}, "data_packages", ...},
  *      "withheld": [{"section", "package", "name", "reason"}], the first STATUS_WITHHELD of them,
- *      "cache_dir", "log",
+ *      "cache_dir", "log", "log_level",
  *      "transfers": {"running", "waiting", "done", "failed", "bytes", "requests",
  *                    "files": [{"path", "size", "bytes"}], at most STATUS_TRANSFERS that are coming
  *                    in},
@@ -42,6 +42,7 @@
 
 #include "fs/cli/death.h"
 #include "fs/cli/harden.h"
+#include "fs/cli/log.h"
 #include "fs/cli/readers.h"
 #include "fs/mount.h"
 #include "sync/engine.h"
@@ -61,6 +62,7 @@ struct status_facts {
     const char *state_dir;
     bool follows;    /* another process has the cache */
     const char *log; /* path, NULL for stderr */
+    enum log_level log_level;
     pid_t pid;
     uint64_t started_unix;
     const struct death *before; /* NULL: the process before ended in order */
@@ -80,6 +82,10 @@ struct status_facts {
     size_t reader_count;
     const struct reader_facts *others;
 };
+
+/* The first name of a blob, else its key. */
+void status_name_of(const struct tree *tree, const struct blob_key *key,
+                    char ret_path[static TREE_PATH_MAX]);
 
 /* "ready", "stale" or "degraded". */
 const char *status_state(const struct status_facts *facts);

@@ -58,9 +58,10 @@ static const struct verb verbs[] = {
         .bit = VERB_REFRESH,
         .max_operands = 1,
         .operands = {OPERAND_MOUNT},
-        .usage = "[DIR]",
+        .usage = "[DIR] [--log-level LEVEL]",
         .summary = "make a mount fetch the manifest now; prints what changed",
-        .details = "Without DIR: the only mount there is.\n",
+        .details = "Without DIR: the only mount there is. --log-level: what it logs from now on,\n"
+                   "this refresh included.\n",
         .run = verb_refresh,
     },
     {
