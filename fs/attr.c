@@ -99,21 +99,29 @@ int attr_folder(const struct view_now *now, const struct inode_facts *facts,
     return *ret_dir && (*ret_dir)->type == TREE_DIR ? 0 : -ENOENT;
 }
 
-/* A live document becomes a text the moment somebody looks: whoever opened it keeps those bytes,
- * the next look-up may find another inode. So it is finite, and its size is true. */
-static int lookup_live(struct mount *mount, const struct tree_node *node, int64_t published_ns,
-                       struct inode_facts *facts)
+struct live_view attr_live_view(const struct mount *mount, const struct view_now *now)
 {
-    scoped_free char *text = NULL;
+    return (struct live_view){&mount->conf.provider, now->tree, now->published_ns};
+}
+
+/* A live document becomes a text the moment somebody looks: whoever opened it keeps those bytes,
+ * the next look-up may find another inode. So it is finite, and its size is true. Of a large one the
+ * inode is its key alone. */
+static int lookup_live(struct mount *mount, const struct view_now *now,
+                       const struct tree_node *node, struct inode_facts *facts)
+{
+    const struct live_view view = attr_live_view(mount, now);
+    struct live_text *text;
     struct blob_key key;
-    size_t size;
     int r;
 
-    r = live_get(&mount->live, &mount->conf.provider, node->live, published_ns, &text, &size);
+    r = live_look(&mount->live, &view, node->live, &key, &text);
     if (r < 0)
         return r;
-    blob_key_of_bytes(text, size, &key);
-    return inode_lookup_text(mount->table, text, size, &key, published_ns, facts);
+    r = inode_lookup_text(mount->table, text ? text->bytes : NULL, key.size, &key,
+                          now->published_ns, facts);
+    live_put(&mount->live, text);
+    return r;
 }
 
 /* Of bytes that arrive the kernel is told only where it knows the lazy face. So whoever is about to
@@ -158,7 +166,7 @@ int attr_entry(struct mount *mount, const struct view_now *now, const struct tre
         r = inode_lookup_text(mount->table, node->text.bytes, node->text.size, node->text.key,
                               now->published_ns, &facts);
         break;
-    case TREE_LIVE: r = lookup_live(mount, node, now->published_ns, &facts); break;
+    case TREE_LIVE: r = lookup_live(mount, now, node, &facts); break;
     }
     if (r < 0)
         return r;

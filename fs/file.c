@@ -33,9 +33,10 @@ struct open_file {
     struct inode_open open; /* first: the table hands it back as such */
     struct mount *mount;
     struct blob_key key;
-    const char *bytes; /* of a text, which the open keeps; NULL for a blob */
-    _Atomic int fd;    /* on the blob; -1 until it is resident. Set once */
-    int backing_id;    /* above 0: the kernel reads it by itself, and there is no fd */
+    const char *bytes;      /* of a text, which the open keeps; NULL for a blob */
+    struct live_text *live; /* where they are, if it is a large live document; else NULL */
+    _Atomic int fd;         /* on the blob; -1 until it is resident. Set once */
+    int backing_id;         /* above 0: the kernel reads it by itself, and there is no fd */
     pthread_mutex_t lock;
     struct partial *partial; /* lock; what it was read from, NULL if from none */
     struct pattern pattern;  /* lock */
@@ -75,6 +76,7 @@ static void file_free(struct open_file *file)
     if (file->backing_id > 0)
         passthrough_close(file->mount->passthrough, file->open.nodeid);
     partial_put(file->partial);
+    live_put(&file->mount->live, file->live);
     pthread_mutex_destroy(&file->lock);
     inode_close(file->mount->table, &file->open);
     atomic_fetch_sub(&file->mount->open_files, 1);
@@ -102,6 +104,21 @@ static int file_hand_over(struct open_file *file, int *ret_spare)
         atomic_store(&file->fd, -1);
         *ret_spare = fd;
     }
+    return r;
+}
+
+/* A large live document is there as long as somebody has it open. If there is another generation
+ * since the look-up, the kernel is to look again. */
+static int file_open_live(struct open_file *file)
+{
+    struct mount *mount = file->mount;
+    scoped_view struct view_now now = view_get(&mount->view);
+    const struct live_view view = attr_live_view(mount, &now);
+    int r;
+
+    r = live_open(&mount->live, &view, &file->key, &file->live);
+    if (r == 0)
+        file->bytes = file->live->bytes;
     return r;
 }
 
@@ -133,6 +150,8 @@ static int file_new(struct mount *mount, fuse_ino_t nodeid, int *ret_spare,
         r = -EISDIR;
     else if (facts.type == INODE_BLOB)
         r = file_fd(file);
+    else if (!file->bytes)
+        r = file_open_live(file);
     if (r == -ENOENT && facts.face == FACE_LAZY)
         r = 0;
     else if (r >= 0 && facts.type == INODE_BLOB && facts.face == FACE_FULL)

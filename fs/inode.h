@@ -67,7 +67,7 @@ struct inode_facts {
     struct blob_key key; /* of a blob or text */
     int64_t mtime_ns;
     const char *path;  /* of a folder */
-    const char *bytes; /* of a text; key.size of them */
+    const char *bytes; /* of a text; key.size of them. NULL: not kept here */
 };
 
 /* What `stat` shows of the blob or text with this key, and of the folder with this path. */
@@ -87,7 +87,7 @@ int inode_lookup_dir(struct inode_table *table, const char *path, int64_t mtime_
 int inode_lookup_blob(struct inode_table *table, const struct tree_blob *blob, enum inode_face face,
                       struct inode_facts *ret_facts);
 
-/* Copies the bytes, the first time. */
+/* Copies the bytes, the first time; NULL: they are not kept here. */
 int inode_lookup_text(struct inode_table *table, const char *bytes, size_t size,
                       const struct blob_key *key, int64_t mtime_ns, struct inode_facts *ret_facts);
 

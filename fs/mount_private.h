@@ -103,6 +103,9 @@ int attr_entry(struct mount *mount, const struct view_now *now, const struct tre
 int attr_folder(const struct view_now *now, const struct inode_facts *facts,
                 const struct tree_node **ret_dir);
 
+/* What live documents are made of. */
+struct live_view attr_live_view(const struct mount *mount, const struct view_now *now);
+
 /* --- handlers --- */
 
 void serve_opendir(fuse_req_t req, fuse_ino_t nodeid, struct fuse_file_info *info);

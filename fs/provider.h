@@ -12,6 +12,7 @@
 
 #include "cache/key.h"
 #include "cache/partial.h"
+#include "sync/tree.h"
 
 /* error: 0, or the negative errno that the reader shall see (design 9). */
 typedef void (*provider_done)(void *arg, int error);
@@ -47,6 +48,8 @@ struct provider {
     /* Why the blob could not be had when it was last tried: one phrase, "" if that went well. */
     void (*problem)(void *arg, const struct blob_key *key, char ret_text[static 160]);
 
-    /* The live document of that number (tree.h, TREE_LIVE) as it is now, malloc'd. */
-    int (*render)(void *arg, unsigned live, char **ret_text, size_t *ret_size);
+    /* The live document of that number (tree.h, TREE_LIVE) as it is now, malloc'd. tree: the
+     * generation that shows it. */
+    int (*render)(void *arg, const struct tree *tree, unsigned live, char **ret_text,
+                  size_t *ret_size);
 };

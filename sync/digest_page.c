@@ -16,6 +16,8 @@
 #define WORDS_MAX 500
 #define DEPTH_MAX 32
 
+#define MADE "\n\n_A digest that the Agnes server maintains. Generated "
+
 static const char *word(const struct json *root, const char *key, const char *otherwise)
 {
     const char *text = json_string(json_get(root, key));
@@ -29,7 +31,7 @@ static void put_page(FILE *out, const struct json *root, const char *body)
 
     fputs("# ", out);
     quote_markdown(out, word(root, "title", word(root, "slug", "Digest")), WORDS_MAX);
-    fputs("\n\n_A digest that the Agnes server maintains. Generated ", out);
+    fputs(MADE, out);
     quote_markdown(out, word(root, "generated_at", "at a time it does not say"), WORDS_MAX);
     fputs(", status ", out);
     quote_markdown(out, status, WORDS_MAX);
@@ -44,6 +46,29 @@ static void put_page(FILE *out, const struct json *root, const char *body)
         putc('\n', out);
 }
 
+/* The title's line, then what every page says of itself. */
+static bool is_page(const char *document, size_t size)
+{
+    const char *end = size > 2 && memcmp(document, "# ", 2) == 0 ? memchr(document, '\n', size)
+                                                                 : NULL;
+    size_t rest = end ? size - (size_t)(end - document) : 0;
+
+    return rest > strlen(MADE) && memcmp(end, MADE, strlen(MADE)) == 0;
+}
+
+static int take_page(const char *page, size_t size, char **ret_page, size_t *ret_size)
+{
+    char *copy = size <= DIGEST_DOCUMENT_MAX ? malloc(size + 1) : NULL;
+
+    if (!copy)
+        return size <= DIGEST_DOCUMENT_MAX ? -ENOMEM : -EPROTO;
+    memcpy(copy, page, size);
+    copy[size] = '\0';
+    *ret_page = copy;
+    *ret_size = size;
+    return 0;
+}
+
 int digest_page_make(const char *document, size_t size, char **ret_page, size_t *ret_size)
 {
     static const struct json_limits limits = {.bytes = DIGEST_DOCUMENT_MAX, .depth = DEPTH_MAX};
@@ -51,7 +76,11 @@ int digest_page_make(const char *document, size_t size, char **ret_page, size_t 
     struct json_error error;
     struct text *page;
     const char *body;
-    int r = json_parse(document, size, &limits, &root, &error);
+    int r;
+
+    if (is_page(document, size))
+        return take_page(document, size, ret_page, ret_size);
+    r = json_parse(document, size, &limits, &root, &error);
 
     if (r < 0)
         return r;

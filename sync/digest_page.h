@@ -12,6 +12,9 @@
  *
  *     > **STALE**: the model did not answer. What follows is the last one that could be made.
  *
+ * A page that was made already, as a static stack may have it (manifest_write.h), is taken as it is:
+ * it begins like the one above, which no JSON does.
+ *
  * Pure: the same document gives the same bytes, which is what its key rests on. Errors: -EPROTO no
  * such document, or one with nothing in it; -ENOMEM. */
 #pragma once

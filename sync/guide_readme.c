@@ -344,6 +344,7 @@ void guide_write_root(FILE *out, const struct guide *guide)
         "\n"
         "A partitioned table is a folder of parts: read it with a glob and `hive_partitioning`.\n"
         "Listing and `stat` cost nothing; sizes and times are the server's. How fresh this is, and"
-        "\nwhat could not be had: `.agnes/status.json`, or `agnesfs status`.\n",
+        "\nwhat could not be had: `.agnes/status.json`, or `agnesfs status`. All of this for programs: "
+        "\n`.agnes/manifest.json`.\n",
         out);
 }

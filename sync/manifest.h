@@ -29,6 +29,7 @@
  * | one package twice                                   | its rows are put together             |
  * | query_mode remote or internal, server_only,         | withhold: no name, no error, reported |
  * |   never synced (no hash, size 0 or null)            |   with the reason                     |
+ * | withheld: a reason (manifest_write.h)               | withhold, for that reason             |
  * | query_mode, or kind of an artifact, something we    | withhold, with that reason            |
  * |   never heard of                                    |                                       |
  * | an artifact without kind                            | chunks, unless it has a slug and no   |

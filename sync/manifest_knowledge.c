@@ -119,7 +119,8 @@ static int read_row(struct row_reader *reader, const struct json *entry, const s
     if ((r = row_read_text(reader, entry, kind->id_key, &ret_row->row.table_id)) < 0 ||
         (r = row_read_text(reader, entry, "url", &ret_row->row.url)) < 0 ||
         (r = row_read_prose(reader, entry, kind->title_key, &ret_row->row.title)) < 0 ||
-        (r = row_read_prose(reader, entry, kind->updated_key, &ret_row->row.updated)) < 0)
+        (r = row_read_prose(reader, entry, kind->updated_key, &ret_row->row.updated)) < 0 ||
+        (r = row_read_withheld(reader, entry, ret_row)) < 0)
         return r;
     ret_row->updated_ns = manifest_time(ret_row->row.updated);
     r = ret_row->form == FORM_DIGEST ? read_digest(reader, entry, ret_row)

@@ -49,6 +49,10 @@ int row_read_table(struct row_reader *reader, const struct json *entry,
 int row_read_bundle(struct row_reader *reader, const struct json *entry,
                     const struct tree_group *group, struct manifest_row *ret_row);
 
+/* Sets row.withheld if the entry gives a reason for that. -ENOMEM. */
+int row_read_withheld(struct row_reader *reader, const struct json *entry,
+                      struct manifest_row *row);
+
 /* Where the row will be, below folder, from its name. -EBADMSG when that can not be a file. */
 int row_find_path(struct row_reader *reader, const char *folder, const char *suffix,
                   struct manifest_row *row);

@@ -131,6 +131,19 @@ int row_check_url(struct row_reader *reader, struct manifest_row *row, const cha
 
 /* --- tables --- */
 
+/* What another client has written down of a row that it does not show. */
+int row_read_withheld(struct row_reader *reader, const struct json *entry, struct manifest_row *row)
+{
+    const char *said = json_string(json_get(entry, "withheld"));
+    char printable[NAME_PRINTABLE_SIZE];
+
+    if (!said || !*said)
+        return 0;
+    name_printable(said, printable);
+    row->row.withheld = arena_copy(reader->arena, printable, strlen(printable));
+    return row->row.withheld ? 0 : -ENOMEM;
+}
+
 /* Why a table is not for local use; NULL if it is. -ENOMEM. */
 static int read_withheld(struct row_reader *reader, const struct json *entry,
                          struct manifest_row *row)
@@ -144,6 +157,9 @@ static int read_withheld(struct row_reader *reader, const struct json *entry,
         return r;
     if (json_type(mode) == JSON_ABSENT || json_type(mode) == JSON_NULL)
         row->row.query_mode = "local";
+    r = row_read_withheld(reader, entry, row);
+    if (r < 0 || row->row.withheld)
+        return r;
     const char *text = row->row.query_mode;
 
     if (!strcmp(text, "remote") || !strcmp(text, "internal")) {
@@ -313,8 +329,9 @@ int row_read_bundle(struct row_reader *reader, const struct json *entry,
         (r = read_facts(reader, entry, ret_row)) < 0 ||
         (r = row_read_md5(reader, entry, &ret_row->row.md5)) < 0 ||
         (r = row_read_text(reader, entry, "bundle_url", &ret_row->row.url)) < 0 ||
+        (r = row_read_withheld(reader, entry, ret_row)) < 0 ||
         (r = bundle_token(reader, group, &ret_row->row)) < 0)
         return r;
     ret_row->row.size = 0; /* only the bytes tell */
-    return row_check_url(reader, ret_row, "bundle_url");
+    return ret_row->row.withheld ? 0 : row_check_url(reader, ret_row, "bundle_url");
 }

@@ -87,6 +87,7 @@ void service_start_metrics(struct service *service);
 enum service_live {
     LIVE_STATUS,     /* .agnes/status.json */
     LIVE_GENERATION, /* .agnes/generation */
+    LIVE_MANIFEST,   /* .agnes/manifest.json */
 };
 
 int service_status(struct service *service, struct json **ret_root);

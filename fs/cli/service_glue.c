@@ -12,6 +12,7 @@
 #include "fs/cli/service.h"
 #include "fs/cli/status_doc.h"
 #include "sync/guide.h"
+#include "sync/manifest_write.h"
 
 enum { MAX_PROBLEMS = 100 };
 
@@ -223,9 +224,14 @@ static int render_generation(struct service *service, char **ret_text, size_t *r
     return 0;
 }
 
-static int render(void *arg, unsigned live, char **ret_text, size_t *ret_size)
+static int render(void *arg, const struct tree *tree, unsigned live, char **ret_text,
+                  size_t *ret_size)
 {
+    const struct service *service = arg;
+
     switch (live) {
+    case LIVE_MANIFEST:
+        return manifest_write(tree, session_source(service->session), ret_text, ret_size);
     case LIVE_STATUS: return service_render_status(arg, ret_text, ret_size);
     case LIVE_GENERATION: return render_generation(arg, ret_text, ret_size);
     default: return -ENOENT;
@@ -256,6 +262,8 @@ static int decorate(void *arg, struct tree_builder *builder)
 
     if (r == 0)
         r = tree_builder_add_live(builder, ".agnes/generation", LIVE_GENERATION);
+    if (r == 0)
+        r = tree_builder_add_live(builder, ".agnes/manifest.json", LIVE_MANIFEST);
     return r < 0 ? r : guide_add(builder, service->mountpoint);
 }
 

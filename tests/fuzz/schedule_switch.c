@@ -120,7 +120,8 @@ static void fake_problem(void *arg, const struct blob_key *key, char ret_text[st
     ret_text[0] = '\0';
 }
 
-static int fake_render(void *arg, unsigned live, char **ret_text, size_t *ret_size)
+static int fake_render(void *arg, const struct tree *tree, unsigned live, char **ret_text,
+                       size_t *ret_size)
 {
     return -ENOENT;
 }

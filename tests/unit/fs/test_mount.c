@@ -138,7 +138,8 @@ static void fake_problem(void *arg, const struct blob_key *key, char ret_text[st
     snprintf(ret_text, 160, "%s", number_of(key) == BROKEN ? "the server said no" : "");
 }
 
-static int fake_render(void *arg, unsigned live, char **ret_text, size_t *ret_size)
+static int fake_render(void *arg, const struct tree *tree, unsigned live, char **ret_text,
+                       size_t *ret_size)
 {
     struct fake *fake = arg;
     unsigned renders;

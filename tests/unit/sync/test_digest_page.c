@@ -40,6 +40,10 @@ static void pages(void **state)
         /* The rest is the digest's. */
         {"{'title':'W','generated_at':'t','output_md':'\\n<b> [x](http://y)\\n\\n'}",
          "# W\n\n" MADE "t, status unknown._\n\n\n<b> [x](http://y)\n\n"},
+        /* A page is one. */
+        {"# W\n\n" MADE "t, status fresh._\n\na\n", "# W\n\n" MADE "t, status fresh._\n\na\n"},
+        {"# W\n\nA digest that\n", NULL},
+        {"# W", NULL},
         {"", NULL},
         {"[]", NULL},
         {"{}", NULL},
