@@ -87,14 +87,15 @@ static int engine_refresh_once(struct refresh *refresh)
 static void clear_up(struct refresh *refresh)
 {
     struct engine *engine = refresh->engine;
-    scoped(tree_unrefp) struct tree *tree = engine_tree(engine);
+    scoped(tree_unrefp) struct tree *tree = engine_generation(engine);
+    scoped(tree_unrefp) struct tree *view = engine_tree(engine);
 
     if (refresh->published)
         first_seen_save(engine->first_seen, tree);
     if (!refresh->unswept)
         return;
     refresh_sweep(refresh);
-    engine_prefetch_from(engine, engine->conf.prefetch == PREFETCH_NONE ? NULL : tree);
+    engine_prefetch_from(engine, engine->conf.prefetch == PREFETCH_NONE ? NULL : view);
 }
 
 static void refresh_release(struct refresh *refresh)
@@ -104,6 +105,7 @@ static void refresh_release(struct refresh *refresh)
     tree_unref(refresh->before);
     tree_unref(refresh->last);
     tree_unref(refresh->next);
+    tree_unref(refresh->view);
     refutations_release(&refresh->refutations);
     report_free(refresh->report);
 }
@@ -153,8 +155,8 @@ static int refresh_begin(struct engine *engine, const struct ask *ask, struct re
     *ret_refresh = (struct refresh){
         .engine = engine,
         .flags = ask->flags,
-        .last = engine_tree(engine),
-        .before = engine_tree(engine),
+        .last = engine_generation(engine),
+        .before = engine_generation(engine),
         .now_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec,
     };
     if (refresh_recall_refutations(ret_refresh) < 0)

@@ -9,7 +9,7 @@
  * well: then room is made for them first.
  *
  *     engine_new      reads the last generation from the cache; no network, no threads
- *     engine_tree     that generation, or NULL
+ *     engine_tree     what the filter takes of that generation, or NULL
  *     engine_start    the sync thread; it refreshes when told, and every refresh_s by itself
  *     engine_refresh  asks for a refresh
  *     engine_wait     waits until the one asked for has ended
@@ -35,6 +35,7 @@
 
 #include "cache/budget.h"
 #include "cache/store.h"
+#include "sync/filter.h"
 #include "sync/report.h"
 #include "sync/source.h"
 #include "sync/transfer.h"
@@ -85,7 +86,8 @@ struct engine_conf {
     const char *proxy;
     char *(*token)(void *arg); /* from any of the engine's threads, several at once */
     void *token_arg;
-    bool confirm; /* tell a server what a refresh changed (confirm.h) */
+    bool confirm;                /* tell a server what a refresh changed (confirm.h) */
+    const struct filter *filter; /* what is shown and fetched; NULL: all. Outlives the engine */
 
     /* Adds what is generated (README.md, .agnes/...) to each tree. May be NULL. */
     int (*decorate)(void *arg, struct tree_builder *builder);
@@ -119,7 +121,7 @@ void engine_free(struct engine *engine); /* NULL is allowed */
 /* Has another process the cache? */
 bool engine_follows(const struct engine *engine);
 
-/* The current generation, a new reference; NULL if there is none yet. */
+/* The current generation as the filter shows it, a new reference; NULL if there is none yet. */
 struct tree *engine_tree(struct engine *engine);
 
 enum refresh_flags {

@@ -252,7 +252,7 @@ static int borrow_blob(struct engine *engine, const struct blob_key *key, const 
 
 static int want_listed(struct engine *engine, const struct blob_key *key, const struct wish *wish)
 {
-    scoped(tree_unrefp) struct tree *tree = engine_tree(engine);
+    scoped(tree_unrefp) struct tree *tree = engine_generation(engine);
     const struct tree_blob *blob = tree ? tree_blob_find(tree, key) : NULL;
 
     if (!blob)

@@ -57,12 +57,14 @@ static void take_state(struct engine *engine)
     bool previous = false;
     char message[160];
 
-    if (state_load(store_dirfd(engine->conf.store), engine->conf.decorate, engine->conf.arg, &state,
-                   &previous, message) < 0)
+    if (state_load(store_dirfd(engine->conf.store), engine_decorator(engine), engine->conf.arg,
+                   &state, &previous, message) < 0)
         return;
 
     scoped(tree_unrefp) struct tree *last = engine_tree(engine);
-    bool news = !last || tree_generation(last) != tree_generation(state.tree);
+    scoped(tree_unrefp) struct tree *view = NULL;
+    bool news = (!last || tree_generation(last) != tree_generation(state.tree)) &&
+                engine_view(engine, state.tree, &view) == 0;
 
     {
         scoped_lock(&engine->lock);
@@ -73,7 +75,7 @@ static void take_state(struct engine *engine)
     engine->state_unix = state.last_sync_unix;
     engine->image_due = true;
     if (news)
-        engine_show(engine, state.tree);
+        engine_show(engine, state.tree, view);
     state_release(&state);
 }
 

@@ -95,6 +95,8 @@ int refresh_fetch_manifest(struct refresh *refresh)
                             r == -EPROTO ? error.message : "no memory");
     if (manifest_is_flat(refresh->manifest) && knows_sections(refresh->last))
         manifest_disbelieve(refresh->manifest);
+    if (manifest_leave_out(refresh->manifest, refresh->engine->conf.filter) < 0)
+        return refresh_fail(refresh, -ENOMEM, "no memory");
     engine_renew_signed(refresh->engine, refresh->manifest, asked_ms);
     return 0;
 }

@@ -52,7 +52,7 @@ bool *engine_set_pinned(struct engine *engine, int r, bool *pinned)
 /* The pins have changed, the generation has not; if it does meanwhile, whoever publishes sees them. */
 static void find_anew(struct engine *engine)
 {
-    scoped(tree_unrefp) struct tree *tree = engine_tree(engine);
+    scoped(tree_unrefp) struct tree *tree = engine_generation(engine);
     scoped_free bool *pinned = NULL;
     int r = tree ? engine_pinned_in(engine, tree, &pinned) : 0;
 
@@ -136,7 +136,7 @@ static bool matches_something(const char *glob, const struct tree *tree)
     for (uint32_t i = 0; i < tree_row_count(tree); i++) {
         const struct tree_row *row = tree_row(tree, i);
 
-        if (row->path && pin_matches(glob, tree, row))
+        if (row->path && pin_matches(glob, tree_group(tree, row->group), row))
             return true;
     }
     return false;

@@ -53,6 +53,12 @@ static int open_state_dir(struct engine *engine)
     return r < 0 ? r : first_seen_open(dirfd, &engine->first_seen);
 }
 
+/* It is of a decorated generation. */
+static bool has_image(const struct engine *engine)
+{
+    return engine->conf.decoration && !engine->conf.filter;
+}
+
 /* What can not be read is no generation, and no ground for deleting anything. */
 static int load_last_generation(struct engine *engine)
 {
@@ -60,10 +66,9 @@ static int load_last_generation(struct engine *engine)
     bool previous = false;
     char message[160];
     int dirfd = store_dirfd(engine->conf.store);
-    bool image = engine->conf.decoration &&
-                 state_image_load(dirfd, engine->conf.decoration, &state) == 0;
+    bool image = has_image(engine) && state_image_load(dirfd, engine->conf.decoration, &state) == 0;
     int r = image ? 0
-                  : state_load(dirfd, engine->conf.decorate, engine->conf.arg, &state, &previous,
+                  : state_load(dirfd, engine_decorator(engine), engine->conf.arg, &state, &previous,
                                message);
 
     engine->image_due = !image && !previous;
@@ -76,6 +81,9 @@ static int load_last_generation(struct engine *engine)
         return r;
     tree_settle(&state.tree);
     engine->tree = state.tree;
+    r = engine_view(engine, state.tree, &engine->view);
+    if (r < 0)
+        return r;
     r = engine_pinned_in(engine, state.tree, &engine->pinned);
     if (r < 0)
         return r;
@@ -90,7 +98,7 @@ void engine_save_image(struct engine *engine)
     scoped(tree_unrefp) struct tree *tree = engine_tree(engine);
     struct state state = {.tree = tree, .last_sync_unix = engine->state_unix};
 
-    if (!tree || !engine->conf.decoration || !engine->image_due || engine->torn)
+    if (!tree || !has_image(engine) || !engine->image_due || engine->torn)
         return;
     memcpy(state.doubt_since, engine->doubt_since, sizeof(state.doubt_since));
     state_image_save(store_dirfd(engine->conf.store), engine->conf.decoration, &state);
@@ -202,6 +210,7 @@ void engine_free(struct engine *engine)
     signed_urls_free(engine->signed_urls);
     engine_forget_words(engine);
     tree_unref(engine->tree);
+    tree_unref(engine->view);
     free(engine->problems);
     free(engine->leaving);
     free(engine->pinned);
@@ -213,8 +222,29 @@ void engine_free(struct engine *engine)
     free(engine);
 }
 
-struct tree *engine_tree(struct engine *engine)
+struct tree *engine_generation(struct engine *engine)
 {
     scoped_lock(&engine->lock);
     return engine->tree ? tree_ref(engine->tree) : NULL;
+}
+
+struct tree *engine_tree(struct engine *engine)
+{
+    scoped_lock(&engine->lock);
+    return engine->view ? tree_ref(engine->view) : NULL;
+}
+
+int engine_view(const struct engine *engine, struct tree *tree, struct tree **ret_view)
+{
+    const struct engine_conf *conf = &engine->conf;
+
+    if (conf->filter)
+        return filter_tree(conf->filter, tree, conf->decorate, conf->arg, ret_view);
+    *ret_view = tree_ref(tree);
+    return 0;
+}
+
+decorate_fn *engine_decorator(const struct engine *engine)
+{
+    return engine->conf.filter ? NULL : engine->conf.decorate;
 }

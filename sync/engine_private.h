@@ -68,7 +68,8 @@ struct engine {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* anything below */
     bool stopping;
-    struct tree *tree;
+    struct tree *tree;               /* the generation */
+    struct tree *view;               /* what is shown of it (filter.h); without a filter the same */
     struct signed_urls *signed_urls; /* of the last manifest; NULL: none */
     struct ask asks[2];              /* real, dry: what has not begun */
     uint64_t last_ticket;
@@ -138,6 +139,7 @@ struct refresh {
     struct plan *plan;
     struct tree *last; /* NULL: none */
     struct tree *next;
+    struct tree *view; /* of next; NULL: next is last */
     int64_t now_ns;
     bool published; /* next is shown, and was not before */
     bool holds;     /* some of it rests on the last generation's word */
@@ -221,8 +223,18 @@ bool engine_has_followers(const struct engine *engine);
 /* Writes the image of the state on disk, if it has none. */
 void engine_save_image(struct engine *engine);
 
-/* A generation becomes the one that is shown. */
-void engine_show(struct engine *engine, struct tree *tree);
+/* A generation becomes the one that is shown, as its view. */
+void engine_show(struct engine *engine, struct tree *tree, struct tree *view);
+
+/* What is shown of a generation: a new reference. */
+int engine_view(const struct engine *engine, struct tree *tree, struct tree **ret_view);
+
+/* What generations are decorated with: with a filter only their views are. */
+typedef int decorate_fn(void *arg, struct tree_builder *builder);
+decorate_fn *engine_decorator(const struct engine *engine);
+
+/* The whole of the current generation; likewise. */
+struct tree *engine_generation(struct engine *engine);
 
 /* The sync thread. */
 void *engine_main(void *engine);

@@ -10,18 +10,33 @@
 #include "sync/engine_private.h"
 #include "sync/tree_image.h"
 
+/* What is left out is no news; that it is another one by now is, like that of other withheld rows. */
+static int report_views(struct refresh *refresh)
+{
+    scoped(tree_unrefp) struct tree *before = NULL;
+    int r = refresh->before ? engine_view(refresh->engine, refresh->before, &before) : 0;
+
+    if (r == 0)
+        r = report_fill(refresh->report, before, refresh->view, refresh->manifest, refresh->plan);
+    if (r == 0 && before && refresh->engine->conf.filter)
+        refresh->report->changed = !tree_equal(before, refresh->view);
+    return r;
+}
+
 int refresh_make_tree(struct refresh *refresh)
 {
     const struct engine_conf *conf = &refresh->engine->conf;
     uint64_t generation = refresh->last ? tree_generation(refresh->last) + 1 : 1;
     size_t items;
-    int r = plan_tree(refresh->plan, generation, conf->decorate, conf->arg, &refresh->next);
+    int r = plan_tree(refresh->plan, generation, engine_decorator(refresh->engine), conf->arg,
+                      &refresh->next);
 
     if (r == 0)
         tree_settle(&refresh->next);
     if (r == 0)
-        r = report_fill(refresh->report, refresh->before, refresh->next, refresh->manifest,
-                        refresh->plan);
+        r = engine_view(refresh->engine, refresh->next, &refresh->view);
+    if (r == 0)
+        r = report_views(refresh);
     if (r < 0)
         return refresh_fail(refresh, r, "no tree could be made: %s", strerror(-r));
     plan_items(refresh->plan, &items);
@@ -84,29 +99,32 @@ static void audit_references(struct refresh *refresh)
     }
 }
 
-void engine_show(struct engine *engine, struct tree *tree)
+void engine_show(struct engine *engine, struct tree *tree, struct tree *view)
 {
     scoped_free bool *pinned = NULL;
-    struct tree *old;
+    struct tree *old, *old_view;
     int r = engine_pinned_in(engine, tree, &pinned);
 
     {
         scoped_lock(&engine->lock);
         old = engine->tree;
         engine->tree = tree_ref(tree);
+        old_view = engine->view;
+        engine->view = tree_ref(view);
         pinned = engine_set_pinned(engine, r, pinned);
     }
     tree_unref(old);
+    tree_unref(old_view);
     engine_forget_problems(engine, tree);
     if (engine->conf.publish)
-        engine->conf.publish(engine->conf.arg, tree);
+        engine->conf.publish(engine->conf.arg, view);
 }
 
 void refresh_publish(struct refresh *refresh)
 {
     struct engine *engine = refresh->engine;
 
-    engine_show(engine, refresh->next);
+    engine_show(engine, refresh->next, refresh->view);
     refresh->published = true;
     engine_note_leaving(engine, refresh->last, refresh->next);
     audit_references(refresh);

@@ -202,9 +202,8 @@ int refresh_stage(struct refresh *refresh)
 /* --- after it --- */
 
 static void fill_blob(struct refresh *refresh, struct errands *errands, size_t index,
-                      const struct tree_blob *blob)
+                      const struct tree *tree, const struct tree_blob *blob)
 {
-    const struct tree *tree = refresh->next;
     const struct tree_row *row;
     scoped_free char **urls = NULL;
     int r = engine_blob_urls(refresh->engine, tree, blob, &row, &urls);
@@ -224,10 +223,9 @@ static void fill_blob(struct refresh *refresh, struct errands *errands, size_t i
 }
 
 /* A blob's failure is told under the first name that refers to it. */
-static void settle_blob(struct refresh *refresh, const struct tree_blob *blob,
-                        const struct want_result *result)
+static void settle_blob(struct refresh *refresh, const struct tree *tree,
+                        const struct tree_blob *blob, const struct want_result *result)
 {
-    const struct tree *tree = refresh->next;
     const struct tree_row *row = tree_row(tree, tree_reference(tree, blob->first)->row);
     const struct tree_group *group = tree_group(tree, row->group);
 
@@ -243,7 +241,7 @@ static void settle_blob(struct refresh *refresh, const struct tree_blob *blob,
 
 int refresh_fill(struct refresh *refresh)
 {
-    const struct tree *tree = refresh->next;
+    scoped(tree_unrefp) struct tree *tree = engine_tree(refresh->engine); /* what is shown now */
     size_t blobs = tree_blob_count(tree);
     scoped_free uint32_t *cold = calloc(blobs + 1, sizeof(*cold));
     scoped(errands_release) struct errands errands;
@@ -266,11 +264,11 @@ int refresh_fill(struct refresh *refresh)
         const struct tree_blob *blob = tree_blob(tree, cold[i]);
 
         if (!errand_is_known(refresh, &errands, i, &blob->key))
-            fill_blob(refresh, &errands, i, blob);
+            fill_blob(refresh, &errands, i, tree, blob);
     }
     errands_wait(&errands, 0);
     for (size_t i = 0; i < count; i++)
-        settle_blob(refresh, tree_blob(tree, cold[i]), &errands.errands[i].result);
+        settle_blob(refresh, tree, tree_blob(tree, cold[i]), &errands.errands[i].result);
     if (count == 0)
         return 0;
     store_flush(refresh->engine->conf.store);

@@ -153,7 +153,7 @@ static void sweep_all(struct engine *engine, const struct tree *tree)
 
 void engine_sweep(struct engine *engine, enum sweep_when when)
 {
-    scoped(tree_unrefp) struct tree *tree = engine_tree(engine);
+    scoped(tree_unrefp) struct tree *tree = engine_generation(engine);
 
     if (!tree || engine->blind)
         return;

@@ -46,6 +46,7 @@
  * Errors: -EPROTO with one phrase for people in ret_error, -ENOMEM. */
 #pragma once
 
+#include "sync/filter.h"
 #include "sync/json.h"
 #include "sync/source.h"
 #include "sync/tree.h"
@@ -87,6 +88,7 @@ struct manifest_row {
     const struct manifest_file *files; /* none when withheld */
     size_t file_count;
     int64_t updated_ns;     /* of row.updated, -1 if none or unreadable */
+    bool left_out;          /* nobody here looks at it: it need not be staged (filter.h) */
     const char *asks;       /* of MANIFEST_UNEXPLAINED: the id of the package; else NULL */
     const char *signed_url; /* where its one file can be had without a token, by whoever knows this:
                              * not to be shown to anybody. NULL: nowhere */
@@ -125,6 +127,10 @@ void manifest_disbelieve(struct manifest *manifest);
 
 /* Gives all unexplained rows of the group their reason, and the verdicts on them. -ENOMEM. */
 int manifest_explain(struct manifest *manifest, uint32_t group, const char *reason);
+
+/* Of rows that the filter leaves out (NULL: of none) says so in a verdict; those of which only the
+ * bytes tell what they are become withheld. -ENOMEM. */
+int manifest_leave_out(struct manifest *manifest, const struct filter *filter);
 
 enum section_state manifest_section(const struct manifest *manifest, enum tree_section section);
 

@@ -184,6 +184,12 @@ static int by_place(const void *a, const void *b)
     return r ? r : strcmp(one->reason, other->reason);
 }
 
+static void forget_files(struct manifest_row *row)
+{
+    row->row.path = NULL;
+    row->file_count = 0;
+}
+
 static int report_withheld(struct manifest *manifest)
 {
     for (size_t i = 0; i < manifest->row_count; i++) {
@@ -194,8 +200,35 @@ static int report_withheld(struct manifest *manifest)
         if (r < 0)
             return r;
         if (row->row.withheld)
-            row->row.path = NULL;
+            forget_files(row);
     }
+    return 0;
+}
+
+static void sort_verdicts(struct manifest *manifest)
+{
+    if (manifest->verdict_count)
+        qsort(manifest->verdicts, manifest->verdict_count, sizeof(*manifest->verdicts), by_place);
+}
+
+int manifest_leave_out(struct manifest *manifest, const struct filter *filter)
+{
+    for (size_t i = 0; filter && i < manifest->row_count; i++) {
+        struct manifest_row *row = &manifest->rows[i];
+        const struct tree_group *group = &manifest->groups[row->row.group];
+        const char *reason = row->row.withheld ? NULL : filter_reason(filter, group, &row->row);
+
+        if (!reason)
+            continue;
+        if (judge_row(manifest, VERDICT_WITHHELD, row, reason) < 0)
+            return -ENOMEM;
+        row->left_out = row->files[0].key.kind != BLOB_NONE; /* of parts, all have one */
+        if (!row->left_out) {
+            row->row.withheld = reason;
+            forget_files(row);
+        }
+    }
+    sort_verdicts(manifest);
     return 0;
 }
 
@@ -209,7 +242,6 @@ int manifest_settle(struct manifest *manifest)
         return r;
     if (manifest->row_count)
         qsort_r(manifest->rows, manifest->row_count, sizeof(*manifest->rows), by_label, manifest);
-    if (manifest->verdict_count)
-        qsort(manifest->verdicts, manifest->verdict_count, sizeof(*manifest->verdicts), by_place);
+    sort_verdicts(manifest);
     return 0;
 }

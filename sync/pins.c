@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "cache/files.h"
 #include "cache/scoped.h"
+#include "sync/glob.h"
 
 #define NAME "pins"
 #define TEMPORARY "pins.tmp"
@@ -192,19 +192,18 @@ const char *pins_glob(const struct pins *pins, size_t index)
     return pins->globs[index];
 }
 
-bool pin_matches(const char *glob, const struct tree *tree, const struct tree_row *row)
+bool pin_matches(const char *glob, const struct tree_group *group, const struct tree_row *row)
 {
-    const struct tree_group *group = tree_group(tree, row->group);
     char name[1024];
 
     snprintf(name, sizeof(name), "%s/%s", *group->slug ? group->slug : group->folder, row->name);
-    return fnmatch(glob, name, 0) == 0 || (row->path && fnmatch(glob, row->path, 0) == 0);
+    return glob_match(glob, name) || (row->path && glob_match(glob, row->path));
 }
 
 bool pins_match(const struct pins *pins, const struct tree *tree, const struct tree_row *row)
 {
     for (size_t i = 0; i < pins->count; i++)
-        if (pin_matches(pins->globs[i], tree, row))
+        if (pin_matches(pins->globs[i], tree_group(tree, row->group), row))
             return true;
     return false;
 }

@@ -2,7 +2,7 @@
 /* pins.h - what people want to keep at hand: globs, as text, in the file `pins` of a folder.
  *
  * A glob names rows as `agnesfs ls` does: by path ("data/sales/orders.parquet"), or as GROUP/NAME
- * ("sales/orders"). It is kept as it was given and matched anew against each generation, so what is
+ * ("sales/orders"), as glob.h matches. It is kept as it was given and matched anew against each generation, so what is
  * listed later is pinned too.
  *
  * That it is kept at all is state, not cache: the file lives where a cleared cache does not take it
@@ -34,4 +34,4 @@ const char *pins_glob(const struct pins *pins, size_t index);
 bool pins_match(const struct pins *pins, const struct tree *tree, const struct tree_row *row);
 
 /* Does that one glob? */
-bool pin_matches(const char *glob, const struct tree *tree, const struct tree_row *row);
+bool pin_matches(const char *glob, const struct tree_group *group, const struct tree_row *row);

@@ -97,6 +97,9 @@ static int plan_file(struct plan *plan, const struct plan_row *state,
         return 0;
     }
 
+    if (row->left_out)
+        return 0;
+
     bool replaces = old && !blob_key_equal(key, &old->key) && is_resident(plan, &old->key);
 
     if ((!replaces && !is_superseded(plan, key)) || is_resident(plan, key))

@@ -12,7 +12,7 @@
  *   - a name would change from content that is resident to content that is not: an update never
  *     makes a readable file unreadable; or
  *   - the source has said of its content that it has something else by now (superseded).
- * Everything else is listed at once, cold if need be: plan_make costs no network.
+ * What is left out (filter.h) is not staged. Everything else is listed at once, cold if need be: plan_make costs no network.
  * An item that fails keeps the content its name had (the row is marked TREE_ROW_KEPT); a name that
  * had none and whose key can not be known without bytes is not listed. A partitioned table switches
  * all its parts or none. What a name shows is only a fallback for the same row (section, slug and

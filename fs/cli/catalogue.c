@@ -70,5 +70,5 @@ void catalogue_name(const struct tree *tree, const struct tree_row *row, char *r
 
 bool catalogue_matches(const struct tree *tree, const struct tree_row *row, const char *glob)
 {
-    return !glob || pin_matches(glob, tree, row);
+    return !glob || pin_matches(glob, tree_group(tree, row->group), row);
 }

@@ -100,6 +100,26 @@ static const struct option_spec keys[OPTION_KEYS] = {
                                         "the same, and comes when it is read.",
                          .group = "cache",
                          .verbs = VERB_MOUNT | VERB_VERIFY},
+    [OPTION_ONLY] = {.name = "only",
+                     .type = OPTION_STRING,
+                     .argument = "GLOBS",
+                     .help = "GLOB:GLOB: show and fetch just these",
+                     .help_with_next = "show these (GLOB:GLOB), or all but these",
+                     .description =
+                         "Globs with a colon between them (a backslash in front makes one "
+                         "part of a glob), of paths or of PACKAGE/TABLE. What none of "
+                         "them matches is listed as left out, has no name and costs no "
+                         "request.",
+                     .group = "source",
+                     .verbs = FETCHERS | VERB_LS},
+    [OPTION_EXCEPT] = {.name = "except",
+                       .type = OPTION_STRING,
+                       .argument = "GLOBS",
+                       .help = "GLOB:GLOB: all but these",
+                       .description = "As only, of what is left out. Where both are given, what is "
+                                      "shown is in only and not in except.",
+                       .group = "source",
+                       .verbs = FETCHERS | VERB_LS},
     [OPTION_VERIFY] = {.name = "verify",
                        .type = OPTION_CHOICE,
                        .value = "auto",

@@ -169,6 +169,8 @@ int service_status(struct service *service, struct json **ret_root)
         .source_from = service->session->discovery.origin,
         .token_from = token_origin(service->session->token),
         .token_ends_unix = token_ends(service->session->token),
+        .only = options_text(service->session->options, OPTION_ONLY),
+        .except = options_text(service->session->options, OPTION_EXCEPT),
         .mountpoint = service->mountpoint,
         .cache_dir = service->session->cache_dir,
         .state_dir = service->session->state_dir,

@@ -118,6 +118,41 @@ static int open_store(struct session *session, enum store_mode mode)
     return mountpoint ? store_open(session->cache_dir, STORE_READER, &session->store) : r;
 }
 
+static int open_filter(const struct options *options, struct filter **ret_filter,
+                       struct complaint *ret_complaint)
+{
+    const char *only = options_text(options, OPTION_ONLY);
+    const char *except = options_text(options, OPTION_EXCEPT);
+    int r = filter_new(only, except, ret_filter);
+
+    if (r == -EINVAL) {
+        complain(ret_complaint, EXIT_USAGE, "only and except",
+                 "not at most %d globs of at most %d bytes, with ':' between them",
+                 FILTER_GLOBS_MAX, FILTER_GLOB_MAX);
+        complaint_hint(ret_complaint, "--only 'sales/*:events/clicks'; \\: is a colon");
+    } else if (r < 0) {
+        complain(ret_complaint, EXIT_FAILED, "only and except", "%s", strerror(-r));
+    }
+    return r;
+}
+
+int session_view(const struct session *session,
+                 int (*decorate)(void *arg, struct tree_builder *builder), void *arg,
+                 struct tree **tree)
+{
+    struct tree *view;
+    int r;
+
+    if (!session->filter)
+        return 0;
+    r = filter_tree(session->filter, *tree, decorate, arg, &view);
+    if (r < 0)
+        return r;
+    tree_unref(*tree);
+    *tree = view;
+    return 0;
+}
+
 int session_open(const struct options *options, const char *argument, enum store_mode mode,
                  struct session *ret_session, struct complaint *ret_complaint)
 {
@@ -127,6 +162,11 @@ int session_open(const struct options *options, const char *argument, enum store
 
     if (r < 0)
         return r;
+    r = open_filter(options, &session.filter, ret_complaint);
+    if (r < 0) {
+        session_close(&session);
+        return r;
+    }
     if ((r = paths_cache(cache_dir, session.discovery.source, &session.cache_dir)) < 0 ||
         (r = paths_state(session.discovery.source, &session.state_dir)) < 0)
         r = complain(ret_complaint, EXIT_DISK, "cache", "no place for it: %s", strerror(-r));
@@ -152,6 +192,7 @@ void session_close(struct session *session)
     free(session->cache_dir);
     free(session->state_dir);
     discovery_release(&session->discovery);
+    filter_free(session->filter);
     *session = (struct session){0};
 }
 
@@ -196,6 +237,7 @@ void session_engine_conf(const struct session *session, struct engine_conf *ret_
         .token = token_read,
         .token_arg = session->token,
         .confirm = options_number(options, OPTION_REPORT) != 0,
+        .filter = session->filter,
     };
 }
 

@@ -21,6 +21,7 @@ struct session {
     char *cache_dir;
     char *state_dir;
     struct store *store;
+    struct filter *filter; /* NULL: none */
 };
 
 /* argument: SOURCE as given on the command line, NULL if it was not. */
@@ -34,6 +35,12 @@ void session_engine_conf(const struct session *session, struct engine_conf *ret_
 /* Cache-size or min-free as given, else what suits the disk: the smaller of 20 GiB and a quarter of
  * it for the cache, of 1 GiB and a twentieth for what stays free. */
 uint64_t session_bound(const struct options *options, enum option_key key, const char *cache_dir);
+
+/* A generation in tree becomes what the session's filter shows of it, decorated if decorate is not
+ * NULL. Without a filter it stays as it is. */
+int session_view(const struct session *session,
+                 int (*decorate)(void *arg, struct tree_builder *builder), void *arg,
+                 struct tree **tree);
 
 /* The source as canonical text. */
 const char *session_source(const struct session *session);

@@ -85,6 +85,8 @@ static int add_identity(struct json *root, const struct status_facts *facts)
     r |= json_add_string(root, "source_from", facts->source_from);
     r |= json_add_string(root, "token_from", facts->token_from);
     r |= add_time(root, "token_ends", facts->token_ends_unix);
+    r |= json_add_string(root, "only", facts->only);
+    r |= json_add_string(root, "except", facts->except);
     r |= json_add_string(root, "mountpoint", facts->mountpoint);
     r |= json_add_u64(root, "pid", (uint64_t)facts->pid);
     r |= add_time(root, "started", facts->started_unix);

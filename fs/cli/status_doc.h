@@ -5,7 +5,7 @@
  * or given another meaning, without a new "schema" number.
  *
  *     {"schema": 1, "version", "state": "ready" | "stale" | "degraded",
- *      "source", "mountpoint", "pid", "started", "uptime_seconds",
+ *      "source", "only", "except", "mountpoint", "pid", "started", "uptime_seconds",
  *      "last_death": null | {"pid", "reason", "alive"},
  *      "generation", "last_refresh", "age_seconds", "next_refresh", "refreshing", "error",
  *      "progress": {"files_total", "files_done", "bytes_total", "bytes_done"}, of the refresh that
@@ -54,8 +54,10 @@
 
 struct status_facts {
     const char *source;
-    const char *source_from;  /* where it was found */
-    const char *token_from;   /* "" for none */
+    const char *source_from; /* where it was found */
+    const char *token_from;  /* "" for none */
+    const char *only;        /* the filter's lists (filter.h); NULL for none */
+    const char *except;
     uint64_t token_ends_unix; /* by its own word; 0: it does not say */
     const char *mountpoint;
     const char *cache_dir;

@@ -189,7 +189,10 @@ static int run(struct exportation *export, struct complaint *ret_complaint)
     if ((r = refuse_cache(export, ret_complaint)) < 0 ||
         (r = open_target(export, ret_complaint)) < 0 || (r = sync_cache(export, ret_complaint)) < 0)
         return r;
-    r = state_load(store_dirfd(export->session.store), decorate, export, &state, &previous, why);
+    r = state_load(store_dirfd(export->session.store), export->session.filter ? NULL : decorate,
+                   export, &state, &previous, why);
+    if (r == 0)
+        r = session_view(&export->session, decorate, export, &state.tree);
     if (r < 0)
         return complain(ret_complaint, exit_code_of(r), export->session.cache_dir,
                         "state file unreadable: %s", *why ? why : strerror(-r));

@@ -17,7 +17,7 @@
 
 enum { PATIENCE_MS = 10 * 1000 };
 
-/* The folders of a mount's cache and state. */
+/* The folders of a mount's cache and state, and what it shows of them. */
 static int mount_folders(const char *dir, struct session *ret_session,
                          struct complaint *ret_complaint)
 {
@@ -35,6 +35,9 @@ static int mount_folders(const char *dir, struct session *ret_session,
     ret_session->state_dir = path ? strdup(path) : NULL;
     if (!ret_session->cache_dir)
         return complain(ret_complaint, EXIT_FAILED, dir, "its process names no cache");
+    if (filter_new(json_string(json_get(root, "only")), json_string(json_get(root, "except")),
+                   &ret_session->filter) < 0)
+        return complain(ret_complaint, EXIT_FAILED, dir, "its process names no filter");
     return 0;
 }
 
@@ -55,6 +58,8 @@ static int load(const struct session *session, struct state *ret_state,
     bool previous;
     int r = state_load(store_dirfd(session->store), NULL, NULL, ret_state, &previous, why);
 
+    if (r == 0)
+        r = session_view(session, NULL, NULL, &ret_state->tree);
     if (r == -ENOENT) {
         complain(ret_complaint, EXIT_FAILED, session->cache_dir, "no generation is known yet");
         complaint_hint(ret_complaint, "agnesfs sync");

@@ -218,14 +218,20 @@ static int audit(struct verification *verification, bool repair, struct complain
                                       .repair = repair && verification->state_known,
                                       .progress = progress ? show_hashing : NULL,
                                       .progress_arg = &hashing};
+    struct tree *tree = verification->state.tree;
     size_t count;
-    scoped_free struct blob_key *keys = tree_keys(verification->state.tree, &count);
+    scoped_free struct blob_key *keys = tree_keys(tree, &count);
+    size_t wanted;
+    scoped(tree_unrefp) struct tree *view = tree ? tree_ref(tree) : NULL;
+    int r = view ? session_view(&verification->session, NULL, NULL, &view) : 0;
+    scoped_free struct blob_key *shown = tree_keys(r == 0 ? view : NULL, &wanted);
     const struct store_keep keep = {keys, count};
-    const struct store_keep expected = {keys, all ? count : 0};
-    int r = keys ? store_audit(verification->session.store, &keep, &expected, &how, audit_found,
-                               verification)
-                 : -ENOMEM;
+    const struct store_keep expected = {shown, all ? wanted : 0};
 
+    if (r == 0)
+        r = keys && shown ? store_audit(verification->session.store, &keep, &expected, &how,
+                                        audit_found, verification)
+                          : -ENOMEM;
     if (r == 0)
         r = verification->error;
     if (r < 0)
