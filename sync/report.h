@@ -78,4 +78,6 @@ void report_absorb(struct report *report, const struct report *earlier);
  *  "invariant_violations": [], "generation", "changed", "dry_run", "requests", "fetched",
  *  "fetched_by_signed_url", "duration_ms",
  *  "error": null or why the refresh failed as a whole} */
+#define REPORT_SCHEMA 1 /* of the document: it says so itself */
+
 int report_json(const struct report *report, struct json **ret_json);

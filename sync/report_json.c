@@ -76,7 +76,7 @@ static int add_whole(struct json *root, const struct report *report)
 int report_json(const struct report *report, struct json **ret_json)
 {
     scoped(json_freep) struct json *root = json_new_object();
-    int r = root ? 0 : -ENOMEM;
+    int r = root ? json_add_u64(root, "schema", REPORT_SCHEMA) : -ENOMEM;
 
     for (enum tree_section section = 0; section < TREE_SECTIONS && r == 0; section++)
         r = add_section(root, report, section);

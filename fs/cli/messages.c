@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cache/scoped.h"
+#include "fs/cli/document.h"
 #include "fs/cli/format.h"
 #include "sync/json.h"
 
@@ -38,18 +39,15 @@ void complaint_hint(struct complaint *complaint, const char *hint, ...)
 
 static void print_document(const struct complaint *complaint)
 {
-    scoped(json_freep) struct json *root = json_new_object();
+    scoped(json_freep) struct json *root = document_new();
     scoped_free char *error = NULL;
-    scoped_free char *text = NULL;
-    size_t size;
 
     if (!root || asprintf(&error, "%s: %s", complaint->what, complaint->why) < 0)
         return;
     if (json_add_string(root, "error", error) == 0 &&
         json_add_string(root, "hint", *complaint->hint ? complaint->hint : NULL) == 0 &&
-        json_add_u64(root, "exit", complaint->code) == 0 &&
-        json_print(root, true, &text, &size) == 0)
-        fputs(text, stdout);
+        json_add_u64(root, "exit", complaint->code) == 0)
+        document_print(root);
 }
 
 void hint_print(const char *hint)

@@ -64,8 +64,8 @@ int complain(struct complaint *ret_complaint, enum exit_code code, const char *w
 void complaint_hint(struct complaint *complaint, const char *hint, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Prints to stderr and returns the exit code. json: also on stdout, as a document with the members
- * error, hint (null for none) and exit, unless one was printed that tells it. */
+/* Prints to stderr and returns the exit code. json: also on stdout, as a document (document.h), unless
+ * one was printed that tells it. */
 int complaint_print(const struct complaint *complaint, bool json);
 
 /* "hint: WHAT TO DO" on stderr; nothing for "". For a hint that comes after more than one line. */

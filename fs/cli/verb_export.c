@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cache/scoped.h"
+#include "fs/cli/document.h"
 #include "fs/cli/export.h"
 #include "fs/cli/format.h"
 #include "fs/cli/mounts.h"
@@ -241,20 +242,16 @@ static int add_counts(struct json *root, const struct export_result *result)
 
 static int print_json(const struct exportation *export)
 {
-    scoped(json_freep) struct json *root = json_new_object();
-    scoped_free char *text = NULL;
+    scoped(json_freep) struct json *root = document_new();
     struct json *report = NULL;
-    size_t size;
 
     if (!root || json_add_string(root, "target", export->path) < 0 ||
         add_counts(root, &export->result) < 0 ||
         add_problems(root, "skipped", &export->result, true) < 0 ||
         add_problems(root, "errors", &export->result, false) < 0 ||
-        report_json(export->report, &report) < 0 || json_add(root, "sync", report) < 0 ||
-        json_print(root, true, &text, &size) < 0)
+        report_json(export->report, &report) < 0 || json_add(root, "sync", report) < 0)
         return -ENOMEM;
-    fputs(text, stdout);
-    return 0;
+    return document_print(root);
 }
 
 static void print_counts(const struct export_result *result)

@@ -9,6 +9,7 @@
 
 #include "cache/scoped.h"
 #include "fs/cli/catalogue.h"
+#include "fs/cli/document.h"
 #include "fs/cli/format.h"
 #include "fs/cli/session.h"
 #include "fs/cli/target.h"
@@ -165,19 +166,14 @@ static int add_row(struct json *list, const struct listing *listing, const struc
 static int print_json(const struct listing *listing)
 {
     const struct tree *tree = listing->tree;
-    scoped(json_freep) struct json *list = json_new_array();
-    scoped_free char *text = NULL;
-    size_t size;
+    scoped(json_freep) struct json *root = document_new();
+    struct json *list = root ? json_add_array(root, "rows") : NULL;
     int r = list ? 0 : -ENOMEM;
 
     for (uint32_t i = 0; r == 0 && i < tree_row_count(tree); i++)
         if (catalogue_matches(tree, tree_row(tree, i), listing->glob))
             r = add_row(list, listing, tree_row(tree, i));
-    if (r == 0)
-        r = json_print(list, true, &text, &size);
-    if (r == 0)
-        fputs(text, stdout);
-    return r;
+    return r < 0 ? r : document_print(root);
 }
 
 /* Not to know them is no reason not to list. */

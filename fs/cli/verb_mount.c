@@ -10,6 +10,7 @@
 
 #include "cache/scoped.h"
 #include "fs/cli/daemon.h"
+#include "fs/cli/document.h"
 #include "fs/cli/format.h"
 #include "fs/cli/mounts.h"
 #include "fs/cli/paths.h"
@@ -40,9 +41,7 @@ static int check_mountpoint(const char *path, struct complaint *ret_complaint)
 static int print_json(const struct service *service, const struct tree *tree,
                       const struct stack_counts *counts)
 {
-    scoped(json_freep) struct json *root = json_new_object();
-    scoped_free char *text = NULL;
-    size_t size;
+    scoped(json_freep) struct json *root = document_new();
 
     if (!root)
         return -ENOMEM;
@@ -58,10 +57,7 @@ static int print_json(const struct service *service, const struct tree *tree,
     r |= json_add_u64(root, "artifacts", counts->artifacts);
     r |= json_add_u64(root, "bytes", counts->bytes);
     r |= json_add_string(root, "log", service->log_path);
-    if (r < 0 || json_print(root, true, &text, &size) < 0)
-        return -ENOMEM;
-    fputs(text, stdout);
-    return 0;
+    return r < 0 ? r : document_print(root);
 }
 
 static void print_line(const struct service *service, const struct stack_counts *counts)

@@ -7,6 +7,7 @@
 
 #include "cache/scoped.h"
 #include "fs/cli/answer.h"
+#include "fs/cli/document.h"
 #include "fs/cli/progress.h"
 #include "fs/cli/report_text.h"
 #include "fs/cli/session.h"
@@ -92,13 +93,12 @@ static int show(const struct session *session, const struct report *report,
 {
     const struct options *options = session->options;
     scoped(json_freep) struct json *root = NULL;
-    scoped_free char *text = NULL;
-    size_t size;
 
     if (options_flag(options, FLAG_JSON)) {
-        if (report_json(report, &root) < 0 || json_print(root, true, &text, &size) < 0)
+        if (report_json(report, &root) < 0 ||
+            json_add_string(root, "source", session_source(session)) < 0 ||
+            document_print(root) < 0)
             return complain(ret_complaint, EXIT_FAILED, "pin", "out of memory");
-        fputs(text, stdout);
     } else if (!report->error && !options_flag(options, FLAG_QUIET)) {
         report_print(report, options_flag(options, FLAG_VERBOSE), stdout);
     }
@@ -165,6 +165,13 @@ static int unpin_here(const struct options *options, struct complaint *ret_compl
     return r < 0 ? complain_pin(ret_complaint, glob, r) : 0;
 }
 
+static int print_glob(const char *glob)
+{
+    scoped(json_freep) struct json *root = document_new();
+
+    return root && json_add_string(root, "unpinned", glob) == 0 ? document_print(root) : -ENOMEM;
+}
+
 int verb_unpin(const struct options *options)
 {
     scoped(target_release) struct target target = {0};
@@ -178,6 +185,6 @@ int verb_unpin(const struct options *options)
     if (r < 0)
         return complaint_print(&complaint, options_flag(options, FLAG_JSON));
     if (options_flag(options, FLAG_JSON))
-        puts("{}");
+        print_glob(options_operand(options, 0));
     return EXIT_OK;
 }

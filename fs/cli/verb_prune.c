@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cache/scoped.h"
+#include "fs/cli/document.h"
 #include "fs/cli/format.h"
 #include "fs/cli/session.h"
 #include "fs/cli/target.h"
@@ -47,6 +48,17 @@ static int prune_here(const struct options *options, struct prune_result *ret_re
     return r < 0 ? complain(ret_complaint, EXIT_DISK, session.cache_dir, "%s", strerror(-r)) : 0;
 }
 
+static int print_json(const struct prune_result *result)
+{
+    scoped(json_freep) struct json *root = document_new();
+
+    if (!root || json_add_u64(root, "blobs", result->blobs) < 0 ||
+        json_add_u64(root, "bytes", result->bytes) < 0 ||
+        json_add_u64(root, "used", result->used) < 0)
+        return -ENOMEM;
+    return document_print(root);
+}
+
 static void show(const struct options *options, const struct prune_result *result)
 {
     char files[FORMAT_SIZE];
@@ -54,9 +66,7 @@ static void show(const struct options *options, const struct prune_result *resul
     char used[FORMAT_SIZE];
 
     if (options_flag(options, FLAG_JSON)) {
-        printf("{\n  \"blobs\": %" PRIu64 ",\n  \"bytes\": %" PRIu64 ",\n  \"used\": %" PRIu64
-               "\n}\n",
-               result->blobs, result->bytes, result->used);
+        print_json(result);
         return;
     }
     format_count(result->blobs, "file", "files", files);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cache/scoped.h"
+#include "fs/cli/document.h"
 #include "fs/cli/options.h"
 #include "fs/cli/target.h"
 #include "fs/cli/verbs.h"
@@ -62,16 +63,10 @@ static int find_text(const struct options *options, char **ret_text,
 
 static int print_json(const char *sql)
 {
-    scoped(json_freep) struct json *root = json_new_object();
-    scoped_free char *text = NULL;
-    size_t size;
+    scoped(json_freep) struct json *root = document_new();
     int r = root ? json_add_string(root, "sql", sql) : -ENOMEM;
 
-    if (r == 0)
-        r = json_print(root, true, &text, &size);
-    if (r == 0)
-        fputs(text, stdout);
-    return r;
+    return r < 0 ? r : document_print(root);
 }
 
 int verb_sql(const struct options *options)

@@ -7,6 +7,7 @@
 
 #include "cache/scoped.h"
 #include "fs/cli/answer.h"
+#include "fs/cli/document.h"
 #include "fs/cli/format.h"
 #include "fs/cli/session.h"
 #include "fs/cli/target.h"
@@ -135,20 +136,10 @@ static int add_names(struct json *object, const struct stack_entry *entry)
     return r | json_add_string(object, "name", entry->name);
 }
 
-static int print_document(const struct json *root)
-{
-    scoped_free char *text = NULL;
-    size_t size;
-
-    if (json_print(root, true, &text, &size) < 0)
-        return -ENOMEM;
-    fputs(text, stdout);
-    return 0;
-}
-
 static int print_list(const struct stack *stack)
 {
-    scoped(json_freep) struct json *list = json_new_array();
+    scoped(json_freep) struct json *root = document_new();
+    struct json *list = root ? json_add_array(root, "entries") : NULL;
 
     for (size_t i = 0; list && i < stack->count; i++) {
         const struct stack_entry *entry = &stack->entries[i];
@@ -161,7 +152,7 @@ static int print_list(const struct stack *stack)
             json_add_bool(object, "copied", entry->copied) < 0)
             return -ENOMEM;
     }
-    return list ? print_document(list) : -ENOMEM;
+    return list ? document_print(root) : -ENOMEM;
 }
 
 static int show_list(const struct inquiry *inquiry, struct complaint *ret_complaint)
@@ -335,14 +326,14 @@ static int add_copy(struct json *object, const char *key, const struct json *val
 static int print_change(const struct stack_entry *entry, bool add, const char *mountpoint,
                         const struct json *answer)
 {
-    scoped(json_freep) struct json *root = json_new_object();
+    scoped(json_freep) struct json *root = document_new();
 
     if (!root || json_add_string(root, "action", add ? "add" : "remove") < 0 ||
         json_add_bool(root, "changed", entry->copied != add) < 0 || add_names(root, entry) < 0 ||
         json_add_string(root, "mount", mountpoint) < 0 ||
         add_copy(root, "report", json_get(answer, "report")) < 0)
         return -ENOMEM;
-    return print_document(root);
+    return document_print(root);
 }
 
 /* The server has done it; whatever goes wrong now is about the mount. */

@@ -11,6 +11,7 @@
 #include "fs/cli/control.h"
 #include "fs/cli/death.h"
 #include "fs/cli/discovery.h"
+#include "fs/cli/document.h"
 #include "fs/cli/format.h"
 #include "fs/cli/metrics.h"
 #include "fs/cli/options.h"
@@ -265,12 +266,10 @@ static int show_one(const struct options *options, const struct target *target)
 
 static int show_all(const struct options *options, const char *runtime, char **mountpoints)
 {
-    scoped(json_freep) struct json *root = json_new_object();
+    scoped(json_freep) struct json *root = document_new();
     struct json *list = root ? json_add_array(root, "mounts") : NULL;
-    scoped_free char *text = NULL;
     bool json = options_flag(options, FLAG_JSON);
     int worst = list ? EXIT_OK : EXIT_FAILED;
-    size_t size;
 
     for (char **at = mountpoints; list && *at; at++) {
         const struct target target = {(char *)runtime, *at};
@@ -279,8 +278,8 @@ static int show_all(const struct options *options, const char *runtime, char **m
         if (code > worst)
             worst = code;
     }
-    if (json && list && json_print(root, true, &text, &size) == 0)
-        fputs(text, stdout);
+    if (json && list)
+        document_print(root);
     else if (!json && !*mountpoints && !options_flag(options, FLAG_QUIET))
         puts("nothing is mounted");
     return worst;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "cache/scoped.h"
+#include "fs/cli/document.h"
 #include "fs/cli/messages.h"
 #include "fs/cli/report_text.h"
 #include "fs/cli/session.h"
@@ -12,14 +13,10 @@ static int print_json(const struct session *session, const struct report *report
                       struct complaint *ret_complaint)
 {
     scoped(json_freep) struct json *root = NULL;
-    scoped_free char *text = NULL;
-    size_t size;
 
     if (report_json(report, &root) < 0 ||
-        json_add_string(root, "source", session_source(session)) < 0 ||
-        json_print(root, true, &text, &size) < 0)
+        json_add_string(root, "source", session_source(session)) < 0 || document_print(root) < 0)
         return complain(ret_complaint, EXIT_FAILED, "sync", "out of memory");
-    fputs(text, stdout);
     return 0;
 }
 

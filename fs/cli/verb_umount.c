@@ -3,10 +3,10 @@
  * that the process behind it has let go of everything, so that mounting again works at once. One that
  * is busy stays as it is, and who keeps it is listed (holders.h); with --json as
  *
- *     {"error", "hint", "exit": 6, "version": 1, "mountpoint", "unseen": processes that we may not
- *      look into, "partial": there may be more, "holders": [{"pid": null for another mount in it,
- *      "uid", "user": null if not known, "command", "how": "file" | "cwd" | "root" | "mmap" | "mount",
- *      "other_namespace", "path": below the mount, "" for the mount itself}]} */
+ *     the members of an error, "mountpoint", "unseen": processes that we may not look into, "partial":
+ *     there may be more, "holders": [{"pid": null for another mount in it, "uid", "user": null if not
+ *     known, "command", "how": "file" | "cwd" | "root" | "mmap" | "mount", "other_namespace", "path":
+ *     below the mount, "" for the mount itself}] */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,14 +14,13 @@
 
 #include "cache/scoped.h"
 #include "fs/cli/control.h"
+#include "fs/cli/document.h"
 #include "fs/cli/format.h"
 #include "fs/cli/holders.h"
 #include "fs/cli/mounts.h"
 #include "fs/cli/options.h"
 #include "fs/cli/target.h"
 #include "fs/cli/unmount.h"
-
-#define HOLDERS_VERSION 1
 
 enum { GONE_MS = 10 * 1000, GONE_SOON_MS = 1000, STOP_MS = 2000, HOLDERS_MS = 1200, ROWS_MAX = 20 };
 
@@ -58,16 +57,13 @@ static int add_holder(struct json *list, const struct holder *holder)
 static void print_document(const struct holders *holders, const char *mountpoint,
                            struct complaint *complaint)
 {
-    scoped(json_freep) struct json *root = json_new_object();
+    scoped(json_freep) struct json *root = document_new();
     scoped_free char *error = NULL;
-    scoped_free char *text = NULL;
-    size_t size;
 
     if (!root || asprintf(&error, "%s: %s", complaint->what, complaint->why) < 0 ||
         json_add_string(root, "error", error) < 0 ||
         json_add_string(root, "hint", complaint->hint) < 0 ||
         json_add_u64(root, "exit", complaint->code) < 0 ||
-        json_add_u64(root, "version", HOLDERS_VERSION) < 0 ||
         json_add_string(root, "mountpoint", mountpoint) < 0 ||
         json_add_u64(root, "unseen", holders->unseen) < 0 ||
         json_add_bool(root, "partial", holders->partial) < 0)
@@ -78,10 +74,7 @@ static void print_document(const struct holders *holders, const char *mountpoint
     for (size_t i = 0; list && i < holders->count; i++)
         if (add_holder(list, &holders->list[i]) < 0)
             return;
-    if (!list || json_print(root, true, &text, &size) < 0)
-        return;
-    fputs(text, stdout);
-    complaint->told = true;
+    complaint->told = list && document_print(root) == 0;
 }
 
 static int add_row(struct table *table, const struct holder *holder)
@@ -179,6 +172,18 @@ static int end_mount(const struct target *target, bool lazy, struct complaint *r
     return r;
 }
 
+static int show(const struct options *options, const struct target *target, bool ended)
+{
+    scoped(json_freep) struct json *root = document_new();
+
+    if (!options_flag(options, FLAG_JSON))
+        return EXIT_OK;
+    return root && json_add_string(root, "mountpoint", target->mountpoint) == 0 &&
+                   json_add_bool(root, "ended", ended) == 0 && document_print(root) == 0
+               ? EXIT_OK
+               : EXIT_FAILED;
+}
+
 int verb_umount(const struct options *options)
 {
     scoped(target_release) struct target target = {0};
@@ -209,12 +214,12 @@ int verb_umount(const struct options *options)
     if (r == -ETIMEDOUT && lazy) {
         if (!options_flag(options, FLAG_QUIET))
             warn(target.mountpoint, "detached; its process ends with the last open file");
-        return EXIT_OK;
+        return show(options, &target, false);
     }
     if (r == -ETIMEDOUT) {
         complain(&complaint, EXIT_FAILED, target.mountpoint,
                  "unmounted, but its process has not ended yet");
         return complaint_print(&complaint, options_flag(options, FLAG_JSON));
     }
-    return EXIT_OK;
+    return show(options, &target, true);
 }

@@ -10,6 +10,7 @@
 
 #include "cache/scoped.h"
 #include "cache/sweep.h"
+#include "fs/cli/document.h"
 #include "fs/cli/format.h"
 #include "fs/cli/progress.h"
 #include "fs/cli/session.h"
@@ -311,18 +312,13 @@ static int add_finding(struct json *list, const struct finding *finding)
 
 static int print_json(const struct findings *findings)
 {
-    scoped(json_freep) struct json *list = json_new_array();
-    scoped_free char *text = NULL;
-    size_t size;
+    scoped(json_freep) struct json *root = document_new();
+    struct json *list = root ? json_add_array(root, "findings") : NULL;
     int r = list ? 0 : -ENOMEM;
 
     for (size_t i = 0; r == 0 && i < findings->count; i++)
         r = add_finding(list, &findings->all[i]);
-    if (r == 0)
-        r = json_print(list, true, &text, &size);
-    if (r == 0)
-        fputs(text, stdout);
-    return r;
+    return r < 0 ? r : document_print(root);
 }
 
 static int show(struct verification *verification, struct complaint *ret_complaint)

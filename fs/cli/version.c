@@ -6,6 +6,7 @@
 
 #include "cache/digest.h"
 #include "cache/scoped.h"
+#include "fs/cli/document.h"
 #include "fs/mount.h"
 #include "sync/fetch.h"
 #include "sync/json.h"
@@ -107,7 +108,7 @@ void version_print(bool json, FILE *file)
     find_versions(&versions);
     if (!json)
         print_text(&versions, file);
-    else if ((root = json_new_object()) && add_all(root, &versions) == 0 &&
+    else if ((root = document_new()) && add_all(root, &versions) == 0 &&
              json_print(root, true, &text, &size) == 0)
         fputs(text, file);
 }

@@ -71,7 +71,7 @@ def test_what_is_shown(agnes, many, options, names):
 
 def test_flag_environment_and_file(agnes, many):
     def rows(*args):
-        listed = agnes.run("ls", "--server", many.url, "--json", *args).json()
+        listed = agnes.run("ls", "--server", many.url, "--json", *args).json()["rows"]
         return {row["path"] for row in listed if row["path"]}
 
     agnes.sync(many.url)
@@ -190,7 +190,7 @@ def test_two_mounts_of_one_cache_each_show_their_own(agnes, many, server, tmp_pa
 
 def test_ls_of_a_mount_lists_what_it_shows(agnes, many):
     with agnes.mount(many.url, "only=sales/*") as mount:
-        rows = agnes.run("ls", mount.path, "--json").json()
+        rows = agnes.run("ls", mount.path, "--json").json()["rows"]
         assert {row["path"] for row in rows if row["path"]} == {"data/sales/orders.parquet",
                                                                "data/sales/clicks"}
         assert left_out(rows) == {"orders", "wages", "prices", "finance", "law"}

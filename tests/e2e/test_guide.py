@@ -190,6 +190,7 @@ def test_sql_needs_a_mount(agnes):
 def test_sql_as_json(agnes):
     with agnes.mount(SAMPLE) as mount:
         assert agnes.run("sql", "--json").json() == {
+            "schema": 1,
             "sql": (mount / ".agnes/duckdb.sql").read_text()}
 
 

@@ -127,10 +127,10 @@ def test_they_are_counted_listed_pinned_and_exported(agnes, both, database, tmp_
         assert status["sections"][SECTION] == {"listed": 2, "withheld": 0,
                                                "bytes": len(database) + len(digest)}
         assert "2 knowledge artifacts" in agnes.run("status", mount.path).out
-        rows = agnes.run("ls", "digest/*", mount.path, "--json").json()
+        rows = agnes.run("ls", "digest/*", mount.path, "--json").json()["rows"]
         assert [(row["path"], row["section"]) for row in rows] == [(WEEKLY, SECTION)]
         agnes.run("pin", HANDBOOK, mount.path)
-        [row] = agnes.run("ls", "chunks/*", mount.path, "--json").json()
+        [row] = agnes.run("ls", "chunks/*", mount.path, "--json").json()["rows"]
         assert (row["pinned"], row["rows"], row["state"]) == (True, 3000, "resident")
         assert row["title"] == "Staff handbook"
         assert f"-- ATTACH '{mount / HANDBOOK}'" in agnes.run("sql", mount.path).out

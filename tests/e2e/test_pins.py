@@ -29,7 +29,7 @@ def read_all(mount):
 
 
 def listed(agnes, *args):
-    return {row["path"]: row for row in agnes.run("ls", *args, "--json").json()}
+    return {row["path"]: row for row in agnes.run("ls", *args, "--json").json()["rows"]}
 
 
 def test_what_is_pinned_is_fetched_and_stays(agnes, stack, server):

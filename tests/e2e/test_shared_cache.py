@@ -108,7 +108,7 @@ def test_pins_are_of_all(agnes, mounts):
     first, second = mounts(1), mounts(2)
     agnes.run("pin", "sales/t1", second.path)
     assert first.xattr(path_of("t1"), "state") == "resident"
-    rows = {row["path"]: row for row in agnes.run("ls", first.path, "--json").json()}
+    rows = {row["path"]: row for row in agnes.run("ls", first.path, "--json").json()["rows"]}
     assert rows[path_of("t1")]["pinned"]
 
 

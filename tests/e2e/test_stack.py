@@ -28,7 +28,7 @@ def hub(agnes):
 
 def states(agnes):
     return {entry["slug"] or entry["id"]: entry["state"]
-            for entry in agnes.run("stack", "list", "--json").json()}
+            for entry in agnes.run("stack", "list", "--json").json()["entries"]}
 
 
 def calls(hub):
@@ -53,7 +53,7 @@ def test_list_says_what_is_required_added_and_available(agnes, hub):
 
 
 def test_list_as_json(agnes, hub):
-    assert agnes.run("stack", "list", "--json").json()[1] == {
+    assert agnes.run("stack", "list", "--json").json()["entries"][1] == {
         "section": "data_packages", "slug": "sales", "id": "dp_sales", "name": "Sales",
         "description": "", "state": "available", "in_stack": True, "copied": False}
     assert not agnes.caches()
@@ -62,7 +62,7 @@ def test_list_as_json(agnes, hub):
 def test_list_of_nothing(agnes, hub):
     hub.user.grants.clear()
     assert agnes.run("stack").out == ""
-    assert agnes.run("stack", "--json").json() == []
+    assert agnes.run("stack", "--json").json() == {"schema": 1, "entries": []}
 
 
 def test_names_can_not_move_the_cursor(agnes, hub):
@@ -77,7 +77,7 @@ def test_quiet_list_prints_nothing(agnes, hub):
 def test_entry_without_an_id_is_left_out_and_said(agnes, hub):
     hub.script(BROWSE, Fault(body=b'{"items": [{"name": "x"}, {"id": "dp_core"}]}'))
     result = agnes.run("stack", "list", "--json")
-    assert [entry["slug"] for entry in result.json()] == ["core", "finance"]
+    assert [entry["slug"] for entry in result.json()["entries"]] == ["core", "finance"]
     assert "entries without an id are left out: 1" in result.err
 
 
@@ -101,6 +101,7 @@ def test_add_and_remove_twice_is_no_error(agnes, hub):
     assert agnes.run("stack", "remove", "sales").out == "data/sales: was not added\n"
     assert agnes.run("stack", "add", "finance", "--json").json()["changed"] is False
     assert agnes.run("stack", "remove", "finance", "--json").json() == {
+        "schema": 1,
         "action": "remove", "changed": True, "section": "memory_domains", "slug": "finance",
         "id": "md_finance", "name": "Finance", "mount": None, "report": None}
 

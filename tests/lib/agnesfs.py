@@ -126,11 +126,11 @@ class Audit:
     @property
     def findings(self):
         """{(what is wrong, path relative to the cache)}."""
-        return {(line["kind"], line["path"]) for line in self.document}
+        return {(line["kind"], line["path"]) for line in self.document["findings"]}
 
     @property
     def mended(self):
-        return {(line["kind"], line["path"]) for line in self.document if line["mended"]}
+        return {(line["kind"], line["path"]) for line in self.document["findings"] if line["mended"]}
 
     def __repr__(self):
         return json.dumps(self.document, indent=1)

@@ -276,7 +276,7 @@ static void as_json(void **state)
         *c = *c == '"' ? '\'' : *c;
     assert_string_equal(
         text,
-        "{'direct_tables':{'added':1,'updated':0,'removed':0,'unchanged':0,'skipped':0,'bytes':0,"
+        "{'schema':1,'direct_tables':{'added':1,'updated':0,'removed':0,'unchanged':0,'skipped':0,'bytes':0,"
         "'held':false,'errors':[{'name':'z','error':'broke'}],'skipped_rows':[]},"
         "'data_packages':{'added':0,'updated':0,'removed':0,'unchanged':0,'skipped':1,'bytes':0,"
         "'held':false,'errors':[{'package':'s','name':'b','error':'md5 is not 32 hex digits'}],"
