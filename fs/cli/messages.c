@@ -211,9 +211,6 @@ int complain_refresh(struct complaint *ret_complaint, const char *source, const 
         complaint_hint(ret_complaint,
                        "is this an Agnes server (source from %s), or a login page in front of it?",
                        origin);
-    } else if (error == -ESTALE || error == -ENOENT) {
-        complain(ret_complaint, EXIT_FAILED, source, "no manifest there: %s", why);
-        complaint_hint(ret_complaint, "this source comes from %s", origin);
     } else {
         complain(ret_complaint, code, source, "%s", why);
     }

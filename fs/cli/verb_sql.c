@@ -52,13 +52,7 @@ static int find_text(const struct options *options, char **ret_text,
         return complain(ret_complaint, EXIT_FAILED, "sql", "%s", strerror(ENOMEM));
     }
     r = load(path, ret_text);
-    if (r == -ENOENT) {
-        complain(ret_complaint, EXIT_FAILED, target.mountpoint, "no generation is known yet");
-        complaint_hint(ret_complaint, "agnesfs refresh %s", target.mountpoint);
-    } else if (r < 0) {
-        complain(ret_complaint, EXIT_FAILED, path, "%s", strerror(-r));
-    }
-    return r;
+    return r < 0 ? complain(ret_complaint, EXIT_FAILED, path, "%s", strerror(-r)) : 0;
 }
 
 static int print_json(const char *sql)
