@@ -257,6 +257,18 @@ struct provider service_provider(struct service *service)
 
 /* --- the engine reports: the sync thread --- */
 
+/* What GVfs calls the mount in sidebars, and shows it as. The host is the cache's own, so the text
+ * belongs to whatever is kept there. */
+static int add_volume_info(struct tree_builder *builder, const struct source *source)
+{
+    scoped_free char *text = NULL;
+    int length = asprintf(&text, "[Volume Info]\nName=Agnes (%s)\nIcon=folder-remote\n",
+                          source_host(source));
+
+    return length < 0 ? -ENOMEM
+                      : tree_builder_add_text(builder, ".xdg-volume-info", text, (size_t)length);
+}
+
 static int decorate(void *arg, struct tree_builder *builder)
 {
     const struct service *service = arg;
@@ -266,6 +278,8 @@ static int decorate(void *arg, struct tree_builder *builder)
         r = tree_builder_add_live(builder, ".agnes/generation", LIVE_GENERATION);
     if (r == 0)
         r = tree_builder_add_live(builder, ".agnes/manifest.json", LIVE_MANIFEST);
+    if (r == 0)
+        r = add_volume_info(builder, service->session->discovery.source);
     return r < 0 ? r : guide_add(builder, service->mountpoint);
 }
 

@@ -232,7 +232,8 @@ class Mount:
             found |= {f"{relative / folder}/" for folder in folders}
             found |= {str(relative / name) for name in names}
         return {name for name in found
-                if not name.startswith(".agnes/") and Path(name).name != "README.md"}
+                if not name.startswith(".agnes/")
+                and Path(name).name not in ("README.md", ".xdg-volume-info")}
 
     def files(self):
         """{path: bytes} of the tables and bundles; without what agnesfs generates."""
