@@ -16,12 +16,10 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#ifdef HAVE_SYSTEMD
-#include <systemd/sd-daemon.h>
-#endif
 
 #include "fs/cli/discovery.h"
 #include "fs/cli/messages.h"
+#include "fs/cli/systemd.h"
 
 enum { REPORT_FD = 3 };
 
@@ -98,10 +96,8 @@ void daemon_report(struct daemon *daemon, int exit_code)
     unsigned char code = (unsigned char)exit_code;
 
     fflush(NULL);
-#ifdef HAVE_SYSTEMD
     if (exit_code == EXIT_OK)
-        sd_notify(0, "READY=1");
-#endif
+        systemd_ready();
     if (!daemon)
         return;
     prctl(PR_SET_PDEATHSIG, 0);

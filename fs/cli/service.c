@@ -3,9 +3,9 @@
  *
  * Up:   how the process before us ended -> control claim (nobody else serves this mount point) -> log
  *       -> giving up privileges (before any thread) -> signals (likewise) -> engine -> control socket
- *       -> [first refresh] -> mount -> its thread
+ *       -> [first refresh] -> mount -> its thread -> systemd's watchdog
  * Down: control socket, metrics (nobody asks any more) -> mount pointer (nobody publishes any more) ->
- *       engine (every want that is waiting ends) -> mount -> log -> control lock.
+ *       engine (every want that is waiting ends) -> mount -> watchdog -> log -> control lock.
  *       Whoever waits for the lock finds everything else gone but the cache's own lock, which the
  *       session's end releases right after; so the lock is given up last of all, by
  *       control_free after session_close (verb_mount.c). */
@@ -287,6 +287,8 @@ int service_mount(struct service *service, struct complaint *ret_complaint)
         (r = make_mount(service, ret_complaint)) < 0 ||
         (r = wait_for_answer(service, ret_complaint)) < 0)
         return r;
+    if ((r = systemd_watch_new(service->mountpoint, &service->watchdog)) < 0)
+        return complain(ret_complaint, EXIT_FAILED, "watchdog", "%s", strerror(-r));
     watch_over(service);
     service_start_metrics(service);
     if (known) /* not sooner: what is known is shown first, and nothing competes with that */
@@ -314,6 +316,7 @@ static struct mount *take_mount(struct service *service)
 
 void service_close(struct service *service)
 {
+    systemd_stopping();
     if (service->control)
         control_end(service->control);
     metrics_file_end(service->metrics);
@@ -329,6 +332,7 @@ void service_close(struct service *service)
     if (mount)
         mount_free(mount);
     readers_free(service->readers);
+    systemd_watch_free(service->watchdog);
     signals_stop(service->signals);
     service_forget_errors(service);
     death_end(service->watch);

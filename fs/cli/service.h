@@ -23,6 +23,7 @@
 #include "fs/cli/readers.h"
 #include "fs/cli/session.h"
 #include "fs/cli/signals.h"
+#include "fs/cli/systemd.h"
 #include "fs/mount.h"
 
 struct service {
@@ -37,6 +38,7 @@ struct service {
     struct death before; /* of the process before this one; pid 0: it ended in order */
     struct death_watch *watch;
     struct signals *signals;
+    struct systemd_watch *watchdog; /* NULL: nobody watches */
     struct engine *engine;
     struct borrower *borrower;
     struct readers *readers;
@@ -101,4 +103,9 @@ char *service_decoration(const struct service *service);
 int service_answer(void *arg, const struct control_request *request, char **ret_text,
                    size_t *ret_size);
 void service_signal(void *arg, int signal);
+
+/* --- service_systemd.c --- */
+
+/* What `systemctl status` shows from now on: the sync thread, after each refresh. */
+void service_tell(const struct service *service, const struct report *report);
 void service_forget_errors(struct service *service);

@@ -424,6 +424,7 @@ static void refreshed(void *arg, const struct report *report)
     }
     if (report->error == -ECANCELED)
         return; /* the mount is ending */
+    service_tell(service, report);
     if (report->changed)
         log_event(service->log, LOG_INFO, &(struct log_fields){.generation = report->generation},
                   "generation %llu: +%llu ~%llu -%llu", (unsigned long long)report->generation,

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -258,13 +257,3 @@ def test_the_unit_starts_it_again(agnes, stack, clears):
         else:
             wait_for(lambda: is_dead(mount), what="the mount is dead")
     agnes.run("umount", folder, "--lazy", expect=None)
-
-
-def test_the_unit_is_sound(agnes):
-    unit = Path(os.environ.get("AGNESFS_BUILD", ROOT / "build/dev"), "agnesfs@.service")
-    text = re.sub(r"=(-?)\S*/bin/agnesfs ", rf"=\1{shutil.which('true')} ", unit.read_text())
-    copy = agnes.folder / "agnesfs@.service"
-    copy.write_text(text)
-    found = subprocess.run(["systemd-analyze", "verify", f"{copy.parent}/agnesfs@1000.service"],
-                           capture_output=True, text=True, timeout=30, check=False)
-    assert copy.name not in found.stderr and "agnesfs@1000" not in found.stderr, found.stderr
