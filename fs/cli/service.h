@@ -84,7 +84,7 @@ char *service_metrics_folder(const struct service *service);
 int service_check_metrics(const struct service *service, struct complaint *ret_complaint);
 void service_start_metrics(struct service *service);
 
-/* --- service_glue.c, service_control.c --- */
+/* --- service_live.c: what the folder says of itself --- */
 
 enum service_live {
     LIVE_STATUS,     /* .agnes/status.json */
@@ -92,14 +92,25 @@ enum service_live {
     LIVE_MANIFEST,   /* .agnes/manifest.json */
 };
 
-int service_status(struct service *service, struct json **ret_root);
 int service_render_status(struct service *service, char **ret_text, size_t *ret_size);
-struct provider service_provider(struct service *service);
-void service_fill_conf(struct service *service, struct engine_conf *conf);
+
+/* Of the provider: one of the documents, of that tree. arg is the service. */
+int service_render(void *arg, const struct tree *tree, unsigned live, char **ret_text,
+                   size_t *ret_size);
+
+/* Of the engine: what a generation shows besides its rows. arg is the service. */
+int service_decorate(void *arg, struct tree_builder *builder);
 
 /* What the texts of the folder depend on besides its rows: the program, which may be another one
  * after an update, and the place. For the caller to free; NULL: it can not be told. */
 char *service_decoration(const struct service *service);
+
+/* --- service_glue.c, service_control.c --- */
+
+int service_status(struct service *service, struct json **ret_root);
+struct provider service_provider(struct service *service);
+void service_fill_conf(struct service *service, struct engine_conf *conf);
+
 int service_answer(void *arg, const struct control_request *request, char **ret_text,
                    size_t *ret_size);
 void service_signal(void *arg, int signal);

@@ -11,8 +11,6 @@
 #include "cache/scoped.h"
 #include "fs/cli/service.h"
 #include "fs/cli/status_doc.h"
-#include "sync/guide.h"
-#include "sync/manifest_write.h"
 
 enum { MAX_PROBLEMS = 100 };
 
@@ -206,40 +204,6 @@ int service_status(struct service *service, struct json **ret_root)
     return status_doc_make(&facts, ret_root);
 }
 
-int service_render_status(struct service *service, char **ret_text, size_t *ret_size)
-{
-    scoped(json_freep) struct json *root = NULL;
-    int r = service_status(service, &root);
-
-    return r < 0 ? r : json_print(root, true, ret_text, ret_size);
-}
-
-static int render_generation(struct service *service, char **ret_text, size_t *ret_size)
-{
-    scoped(tree_unrefp) struct tree *tree = engine_tree(service->engine);
-    int length = asprintf(ret_text, "%llu\n",
-                          (unsigned long long)(tree ? tree_generation(tree) : 0));
-
-    if (length < 0)
-        return -ENOMEM;
-    *ret_size = (size_t)length;
-    return 0;
-}
-
-static int render(void *arg, const struct tree *tree, unsigned live, char **ret_text,
-                  size_t *ret_size)
-{
-    const struct service *service = arg;
-
-    switch (live) {
-    case LIVE_MANIFEST:
-        return manifest_write(tree, session_source(service->session), ret_text, ret_size);
-    case LIVE_STATUS: return service_render_status(arg, ret_text, ret_size);
-    case LIVE_GENERATION: return render_generation(arg, ret_text, ret_size);
-    default: return -ENOENT;
-    }
-}
-
 struct provider service_provider(struct service *service)
 {
     return (struct provider){
@@ -251,51 +215,11 @@ struct provider service_provider(struct service *service)
         .resident = is_resident,
         .present = is_present,
         .problem = blob_problem,
-        .render = render,
+        .render = service_render,
     };
 }
 
 /* --- the engine reports: the sync thread --- */
-
-/* What GVfs calls the mount in sidebars, and shows it as. The host is the cache's own, so the text
- * belongs to whatever is kept there. */
-static int add_volume_info(struct tree_builder *builder, const struct source *source)
-{
-    scoped_free char *text = NULL;
-    int length = asprintf(&text, "[Volume Info]\nName=Agnes (%s)\nIcon=folder-remote\n",
-                          source_host(source));
-
-    return length < 0 ? -ENOMEM
-                      : tree_builder_add_text(builder, ".xdg-volume-info", text, (size_t)length);
-}
-
-static int decorate(void *arg, struct tree_builder *builder)
-{
-    const struct service *service = arg;
-    int r = tree_builder_add_live(builder, ".agnes/status.json", LIVE_STATUS);
-
-    if (r == 0)
-        r = tree_builder_add_live(builder, ".agnes/generation", LIVE_GENERATION);
-    if (r == 0)
-        r = tree_builder_add_live(builder, ".agnes/manifest.json", LIVE_MANIFEST);
-    if (r == 0)
-        r = add_volume_info(builder, service->session->discovery.source);
-    return r < 0 ? r : guide_add(builder, service->mountpoint);
-}
-
-char *service_decoration(const struct service *service)
-{
-    char *text = NULL;
-    struct stat st;
-
-    if (stat("/proc/self/exe", &st) < 0)
-        return NULL;
-    if (asprintf(&text, "%llu %lld %lld.%09ld %s", (unsigned long long)st.st_ino,
-                 (long long)st.st_size, (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
-                 service->mountpoint) < 0)
-        return NULL;
-    return text;
-}
 
 static void publish(void *arg, struct tree *tree)
 {
@@ -444,7 +368,7 @@ void service_fill_conf(struct service *service, struct engine_conf *conf)
     conf->prefetch = strcmp(prefetch, "all") == 0      ? PREFETCH_ALL
                      : strcmp(prefetch, "pinned") == 0 ? PREFETCH_PINNED
                                                        : PREFETCH_NONE;
-    conf->decorate = decorate;
+    conf->decorate = service_decorate;
     conf->publish = publish;
     conf->use = use;
     conf->borrow = borrow;
