@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* docs.c - a program of the build: the manual, where it can not differ from the tables.
+/* docs.c - a program of the build: the manual and /etc/agnesfs.conf, where they can not differ from
+ * the tables.
  *
  *     agnesfs-docs PAGE.in     the page, its placeholders filled
  *     agnesfs-docs --tables    the tables as JSON, for the test that compares everything with them
@@ -20,12 +21,19 @@ struct filler {
 };
 
 static const struct filler fillers[] = {
-    {"SYNOPSIS", docs_synopsis},       {"VERBS", docs_verbs},
-    {"OPTIONS", docs_options},         {"ENVIRONMENT", docs_environment},
-    {"EXIT_CODES", docs_exit_codes},   {"KEYS", docs_keys},
-    {"XATTRS", docs_xattrs},           {"ERRORS", docs_errors},
-    {"MOUNT_KEYS", docs_mount_keys},   {"MOUNT_WORDS", docs_mount_words},
-    {"MOUNT_CODES", docs_mount_codes}, {NULL, NULL},
+    {"SYNOPSIS", docs_synopsis},
+    {"VERBS", docs_verbs},
+    {"OPTIONS", docs_options},
+    {"ENVIRONMENT", docs_environment},
+    {"EXIT_CODES", docs_exit_codes},
+    {"KEYS", docs_keys},
+    {"XATTRS", docs_xattrs},
+    {"ERRORS", docs_errors},
+    {"MOUNT_KEYS", docs_mount_keys},
+    {"MOUNT_WORDS", docs_mount_words},
+    {"MOUNT_CODES", docs_mount_codes},
+    {"CONFIGURATION", docs_configuration},
+    {NULL, NULL},
 };
 
 /* false: a placeholder that nobody knows. */

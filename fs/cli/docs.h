@@ -18,6 +18,9 @@ void docs_keys(FILE *file);
 void docs_xattrs(FILE *file);
 void docs_errors(FILE *file);
 
+/* /etc/agnesfs.conf, which is no man(7) */
+void docs_configuration(FILE *file);
+
 /* mount.agnesfs(8) */
 void docs_mount_keys(FILE *file);
 void docs_mount_words(FILE *file);

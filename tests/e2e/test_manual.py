@@ -101,6 +101,16 @@ def test_the_readme_knows_no_key_or_flag_that_is_not():
             assert word.split("=")[0] in KEYS | set(tables()["mount_words"]), found
 
 
+def test_the_configuration_that_is_installed_has_every_key_with_its_default(agnes):
+    text = (BUILD / "agnesfs.conf").read_text()
+    lines = re.findall(r"^# ([a-z-]+) =(?: (.+))?$", text, re.M)
+    assert dict(lines) == {key["name"]: key["default"] or "" for key in tables()["keys"]}
+    assert not re.search(r"^[^#\n]", text, re.M), "all of it is a comment"
+    path = agnes.folder / "agnesfs.conf"
+    path.write_text("".join(f"{name} = {value}\n" for name, value in lines if value))
+    agnes.run("status", "--config", path)
+
+
 def test_everything_is_installed_where_it_is_looked_for(tmp_path):
     run = subprocess.run(["cmake", "--install", BUILD], capture_output=True, text=True, timeout=60,
                          env=dict(os.environ, DESTDIR=str(tmp_path)), check=False)
