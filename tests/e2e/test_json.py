@@ -1,6 +1,7 @@
 """--json: every verb prints one document, as its schema says, and on an error that of errors."""
 
 import json
+import os
 from pathlib import Path
 
 import jsonschema
@@ -65,6 +66,25 @@ def test_of_several_mounts_and_of_one_that_is_detached(agnes, odd, tmp_path):
         with open(mount / "data/sales/orders.parquet", "rb") as held:
             assert not document(agnes, "umount", "umount", mount.path, "--lazy")["ended"]
             assert held.read() == raw(b"orders")
+
+
+def test_of_a_mount_that_is_busy(agnes, odd):
+    with agnes.mount(odd.url) as mount:
+        with open(mount / "data/sales/orders.parquet", "rb"):
+            found = document(agnes, "busy", "umount", mount.path, expect=6)
+            assert [holder["path"] for holder in found["holders"]] == ["data/sales/orders.parquet"]
+
+
+def test_of_a_mount_that_made_somebody_wait(agnes, server, odd):
+    with agnes.mount(server.url, "prefetch=none") as mount:
+        assert (mount / "data/sales/orders.parquet").read_bytes() == raw(b"orders")
+        programs = document(agnes, "status", "status", mount.path, expect=None)["programs"]
+        assert [program["pid"] for program in programs] == [os.getpid()]
+
+
+def test_of_the_machine(agnes, odd):
+    with agnes.mount(odd.url) as mount:
+        document(agnes, "doctor", "doctor", mount.path, expect=None)
 
 
 def test_of_a_cache(agnes, odd, tmp_path):
