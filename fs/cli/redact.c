@@ -139,13 +139,15 @@ static size_t take_header(const char *at, size_t *ret_kept)
 
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
         size_t word = strlen(words[i]);
-        size_t blanks = strspn(at + word, " ");
-        const char *ends = words[i][word - 1] == ':' ? "\r\n\"" : ENDS; /* a header is a line */
 
         if (strncasecmp(at, words[i], word) != 0)
             continue;
+
+        const char *value = at + word + strspn(at + word, " ");
+        bool header = words[i][word - 1] == ':'; /* whose value is the rest of its line */
+
         *ret_kept = word;
-        return word + blanks + strcspn(at + word + blanks, ends);
+        return (size_t)(value - at) + strcspn(value, header ? "\r\n\"" : ENDS);
     }
     return 0;
 }
