@@ -20,7 +20,7 @@
 
 #define DOCTOR_VERSION 1
 
-enum { DEADLINE_MS = 1500, ASK_MS = 1200, MOUNTS_MAX = 32, WIDTH = 80, INDENT = 6 };
+enum { DEADLINE_MS = 1300, ASK_MS = 1100, MOUNTS_MAX = 32, WIDTH = 80, INDENT = 6 };
 
 struct check {
     const char *id; /* of the finding when it does not come to an end */

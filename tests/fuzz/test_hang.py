@@ -223,6 +223,10 @@ def test_a_mount_that_hangs_hangs_nobody_who_asks_about_it(world):
         said = world.timed("doctor", [BINARY, "doctor", "{mount}", "--server", "{url}"], (7,))
         assert f"process {daemon} is stopped" in said
         world.timed("doctor for all", [BINARY, "doctor"], (7,))
+        said = world.timed("doctor whose files hang", [
+            BINARY, "doctor", "{mount}", "--server", "{url}", "--cache-dir", "{mount}/data/cache",
+            "--token-file", "{mount}/data/token"], (7,))
+        assert "cache-dir: could not be told" in said and "server: could not be told" in said
         said = world.timed("umount", [BINARY, "umount", "{mount}", "--json"], (6,))
         assert mapped.pid in [holder["pid"] for holder in json.loads(said)["holders"]]
     finally:
