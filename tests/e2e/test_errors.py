@@ -216,7 +216,7 @@ def test_without_dev_fuse_the_message_says_so(agnes, stack, folder):
     result = run_in_namespace(agnes, EMPTY_DEV, BINARY, stack.url, folder)
     assert result.code == MOUNT, result
     assert_clear(result, "no /dev/fuse", "modprobe fuse")
-    assert agnes.processes() == {}
+    wait_for(lambda: agnes.processes() == {}, 30, "whoever told us so has ended")
 
 
 def test_a_cache_folder_that_is_a_file_is_a_disk_error(agnes, stack, folder):

@@ -328,7 +328,8 @@ def test_umount_ends_it_though_another_mount_namespace_has_a_copy(agnes, stack):
     try:
         assert holder.stdout.readline() == b"ready\n"
         mount.umount()
-        assert agnes.mountpoints() == [] and agnes.processes() == {}
+        assert agnes.mountpoints() == []
+        wait_for(lambda: not agnes.processes(), 30, what="daemon gone")
         with agnes.mount(stack.url) as again:
             assert again.files()
             again.umount()
