@@ -41,6 +41,6 @@ set(CPACK_RPM_EXCLUDE_FROM_AUTO_FILELIST_ADDITION
     /usr/share/man /usr/share/man/man1 /usr/share/man/man5 /usr/share/man/man8
     /usr/share/bash-completion /usr/share/bash-completion/completions
     /usr/share/fish /usr/share/fish/vendor_completions.d
-    /usr/share/zsh /usr/share/zsh/site-functions)
+    /usr/share/zsh /usr/${AGNESFS_ZSH_DIR})
 
 include(CPack)
