@@ -17,7 +17,7 @@
 #include "fs/cli/progress.h"
 #include "fs/cli/signals.h"
 
-enum { LOOK_MS = 200 };
+enum { LOOK_MS = 100 };
 
 /* --- who has the cache? --- */
 

@@ -66,6 +66,31 @@ static void leave_screen(const struct watch *watch)
         tcsetattr(watch->keys, TCSADRAIN, &watch->before);
 }
 
+/* By one write, so that nobody sees half of it. */
+static void print_frame(char *text)
+{
+    scoped_free char *frame = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&frame, &size);
+
+    if (!file)
+        return;
+    fputs("\033[H", file);
+    for (char *line = text; line;) {
+        char *end = strchr(line, '\n');
+
+        if (end)
+            *end = '\0';
+        fprintf(file, "\033[2K%s%s", line, end ? "\r\n" : "\033[J");
+        line = end ? end + 1 : NULL;
+    }
+    if (fclose(file) != 0 || !frame)
+        return;
+    fflush(stdout);
+    if (write(STDOUT_FILENO, frame, size) < 0)
+        return; /* the terminal is gone: a signal says so */
+}
+
 static void draw_screen(const struct watch *watch)
 {
     struct winsize window = {0};
@@ -91,16 +116,7 @@ static void draw_screen(const struct watch *watch)
     watch_draw(watch->status, &view, file);
     if (fclose(file) != 0 || !text)
         return;
-    fputs("\033[H", stdout);
-    for (char *line = text; line;) {
-        char *end = strchr(line, '\n');
-
-        if (end)
-            *end = '\0';
-        fprintf(stdout, "\033[2K%s%s", line, end ? "\r\n" : "\033[J");
-        line = end ? end + 1 : NULL;
-    }
-    fflush(stdout);
+    print_frame(text);
 }
 
 /* --- asking and showing --- */

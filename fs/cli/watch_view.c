@@ -221,9 +221,10 @@ static void draw_problems(struct drawing *drawing, const struct json *status, si
         most--;
     }
     if (*error && most > 0) {
-        draw_row(drawing, PLAIN,
-                 "  hint        what was here stays; agnesfs refresh %s tries again",
-                 json_text_of(status, "mountpoint"));
+        draw_row(
+            drawing, PLAIN,
+            "  hint        what was here stays; agnesfs refresh %s tries again, doctor says why",
+            json_text_of(status, "mountpoint"));
         most--;
     }
     shown = count + 1 <= most ? count : most > 2 ? most - 2 : most > 0;

@@ -6,7 +6,6 @@ Half a minute; as a user who may mount. What draws is in tests/bench/requirement
 those of the run, at 20 MB/s, whatever the machine: a picture of what can be seen, not a measurement.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from tests.lib.agnesfs import Agnesfs  # noqa: E402
 from tests.lib.faultd import Server  # noqa: E402
 from tests.lib.sites import Folder  # noqa: E402
-from tests.lib.stack import Stack, parquet, raw  # noqa: E402
+from tests.lib.stack import Stack, noise, parquet  # noqa: E402
 
 MB = 1e6
 EVERY = 0.25
@@ -106,7 +105,7 @@ def main():
     path = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent / "metrics.png")
     with tempfile.TemporaryDirectory() as folder:
         agnes, stack = Agnesfs(folder), Stack(Path(folder) / "stack")
-        tables = [stack.add_table(f"t{i}", raw(os.urandom(25_000_000))) for i in range(TABLES)]
+        tables = [stack.add_table(f"t{i}", noise(25_000_000)) for i in range(TABLES)]
         tables.append(stack.add_table("rows", parquet(rows=3_000_000)))
         stack.add_package("sales", *tables)
         stack.write()

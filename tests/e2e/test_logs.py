@@ -29,7 +29,7 @@ def objects(agnes):
 
 def test_each_event_is_an_object_with_what_is_known(agnes, sales):
     sales.always("/tables/orders.parquet", Fault(flip=5))
-    with agnes.mount(sales.url, "prefetch=none", "log-format=json") as mount:
+    with agnes.mount(sales.url, "prefetch=none", "log-format=json", "timeout=1s") as mount:
         reader = subprocess.Popen(["cat", mount / "data/sales/orders.parquet"],
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         assert reader.wait(30) != 0
@@ -46,7 +46,7 @@ def test_each_event_is_an_object_with_what_is_known(agnes, sales):
     assert failed["path"] == "data/sales/orders.parquet" and failed["key"].startswith("md5-")
     assert failed["reader_pid"] == reader.pid
     refused, = [line for line in found if line["message"].startswith("refresh failed")]
-    assert refused["level"] == "error" and refused["errno"] == "EHOSTUNREACH"
+    assert refused["level"] == "error" and refused["errno"] in ("EHOSTUNREACH", "ETIMEDOUT")
 
 
 def test_the_last_words_are_an_object_too(agnes, sales):

@@ -12,14 +12,14 @@ from prometheus_client.parser import text_string_to_metric_families as text_pars
 
 from tests.lib.agnesfs import ROOT, wait_for
 from tests.lib.faultd import Fault
-from tests.lib.stack import raw
+from tests.lib.stack import noise, raw
 
 SIZE = 500_000
 
 
 @pytest.fixture
 def sales(stack, server):
-    stack.add_package("sales", stack.add_table("orders", raw(os.urandom(SIZE - 8))),
+    stack.add_package("sales", stack.add_table("orders", noise(SIZE)),
                       stack.add_table("ledger", raw(b"ledger")))
     stack.write()
     return server

@@ -13,7 +13,7 @@ import pytest
 
 from tests.lib.agnesfs import BINARY
 from tests.lib.faultd import Fault
-from tests.lib.stack import raw
+from tests.lib.stack import noise, raw
 
 MIB = 1 << 20
 BAR = re.compile(r"\[#* *\] +(\d+) %")
@@ -70,7 +70,7 @@ def frames(drawn):
 @pytest.fixture
 def slow(stack, server):
     """Two megabytes in four tables, in more than a second."""
-    tables = [stack.add_table(f"t{i}", raw(os.urandom(500_000))) for i in range(4)]
+    tables = [stack.add_table(f"t{i}", noise(500_000)) for i in range(4)]
     stack.add_package("sales", *tables)
     stack.write()
     server.bandwidth = 1_500_000
@@ -81,7 +81,7 @@ def test_sync_draws_a_bar_at_most_five_times_a_second_and_takes_it_away(agnes, s
     terminal = Terminal(agnes, "sync", slow.url)
     out = terminal.end()
     bars = frames(terminal.drawn)
-    assert len(bars) >= 3, terminal.drawn
+    assert len(bars) >= 2, terminal.drawn
     took = terminal.times[-1] - terminal.times[0]
     assert len(bars) <= took * 5 + 2
     parts = [int(BAR.search(bar)[1]) for bar in bars]
@@ -117,7 +117,7 @@ def test_whoever_wants_no_bar_gets_none(agnes, slow, args):
 
 
 def test_without_a_terminal_there_is_a_line_each_five_seconds(agnes, stack, server):
-    stack.add_package("sales", stack.add_table("orders", raw(os.urandom(1_500_000))))
+    stack.add_package("sales", stack.add_table("orders", noise(1_500_000)))
     stack.write()
     server.always("/tables/*", Fault(drip=270_000))
     result = agnes.run("sync", server.url)
@@ -142,21 +142,18 @@ def test_pin_draws_it_too_by_itself_and_through_a_mount(agnes, slow):
     terminal.end()
     assert frames(terminal.drawn)
     with agnes.mount(slow.url, "prefetch=none") as mount:
-        slow.bandwidth = 800_000
+        slow.bandwidth = 1_000_000
         terminal = Terminal(agnes, "pin", "sales/*", mount.path)
         terminal.end()
         assert frames(terminal.drawn) and "of 2 files" in terminal.drawn, terminal.drawn
 
 
-def test_export_and_verify_draw_it_while_they_read(agnes, stack, tmp_path):
+def test_verify_draws_it_while_it_reads(agnes, stack):
     """So much that hashing it takes more than a moment."""
-    stack.add_package("sales", stack.add_table("big", raw(b"x" * (280 * MIB))))
+    stack.add_package("sales", stack.add_table("big", raw(b"\xff" * (220 * MIB))))
     stack.write()
     agnes.sync(stack.url)
     terminal = Terminal(agnes, "verify", stack.url)
     assert "all as it should be" in terminal.end()
-    assert frames(terminal.drawn) and "of 294 MB" in terminal.drawn
+    assert frames(terminal.drawn) and "of 231 MB" in terminal.drawn
     assert len(frames(terminal.drawn)) <= (terminal.times[-1] - terminal.times[0]) * 5 + 2
-    terminal = Terminal(agnes, "export", stack.url, tmp_path / "out", "--strategy", "copy")
-    terminal.end()
-    assert frames(terminal.drawn) or terminal.times == [], terminal.drawn

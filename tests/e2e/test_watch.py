@@ -10,7 +10,7 @@ import pytest
 
 from tests.lib.agnesfs import BINARY, wait_for
 from tests.lib.faultd import Fault
-from tests.lib.stack import raw
+from tests.lib.stack import noise, raw
 from tests.lib.terminal import BEFORE, Terminal
 
 LABELS = ("generation", "cache", "here", "transfers")
@@ -19,7 +19,7 @@ LABELS = ("generation", "cache", "here", "transfers")
 @pytest.fixture
 def mount(agnes, stack, server):
     """One table is fetched very slowly, another can not be had."""
-    stack.add_package("sales", stack.add_table("orders", raw(os.urandom(6_000_000))),
+    stack.add_package("sales", stack.add_table("orders", noise(6_000_000)),
                       stack.add_table("ledger", raw(b"ledger")))
     stack.write()
     server.always("/tables/orders.parquet", Fault(stall=4_000_000))
@@ -119,7 +119,7 @@ def test_no_colour_where_none_is_wanted(mount, terminal):
 def test_a_source_that_has_gone_is_told_with_a_hint(agnes, stack, server, terminal):
     stack.add_package("sales", stack.add_table("orders", raw(b"orders")))
     stack.write()
-    with agnes.mount(server.url) as mount:
+    with agnes.mount(server.url, "timeout=1s") as mount:
         watch(terminal, mount)
         server.close()
         agnes.run("refresh", mount.path, expect=4)

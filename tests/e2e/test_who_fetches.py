@@ -9,16 +9,16 @@ import pytest
 
 from tests.lib.agnesfs import wait_for
 from tests.lib.faultd import Fault
-from tests.lib.stack import raw
+from tests.lib.stack import noise
 
 SIZE = 500_000
 
 
 @pytest.fixture
 def mount(agnes, stack, server):
-    tables = [stack.add_table(f"t{i}", raw(os.urandom(SIZE - 8))) for i in range(3)]
-    tables.append(stack.add_table("whole", raw(os.urandom((6 << 20) - 8))))
-    tables.append(stack.add_table("big", raw(os.urandom(24 << 20))))
+    tables = [stack.add_table(f"t{i}", noise(SIZE)) for i in range(3)]
+    tables.append(stack.add_table("whole", noise(6 << 20)))
+    tables.append(stack.add_table("big", noise(24 << 20)))
     stack.add_package("sales", *tables)
     stack.write()
     with agnes.mount(server.url, "prefetch=none") as mount:

@@ -40,6 +40,12 @@ def raw(payload=b""):
     return b"PAR1" + payload + b"PAR1"
 
 
+def noise(size):
+    """So many random bytes that look the same, and whose footer is longer than the file: nobody reads
+    rows from them by chance."""
+    return raw(os.urandom(size - 12) + b"\xff" * 4)
+
+
 def parquet(rows=10, seed=0, columns=None):
     """Real parquet bytes; the same arguments give the same bytes."""
     if columns is None:

@@ -49,7 +49,13 @@ class Terminal:
         self._tmux("respawn-pane", "-k", "-t", "test", script)
 
     def lines(self):
-        return self._tmux("capture-pane", "-p", "-t", "test").split("\n")[:self.rows]
+        """Not while it is being drawn: two looks in a row that see the same."""
+        def look():
+            return self._tmux("capture-pane", "-p", "-t", "test").split("\n")[:self.rows]
+        before, now = look(), look()
+        while before != now:
+            before, now = now, look()
+        return now
 
     def wait(self, text, seconds=30):
         """The lines, once text is in one of them."""
