@@ -176,6 +176,10 @@ static void start_jobs(struct transfers *transfers)
         else
             strand_start(job, &errand);
     }
+}
+
+static void note_running(struct transfers *transfers)
+{
     scoped_lock(&transfers->lock);
     transfers->stats.running = transfers->busy;
 }
@@ -296,6 +300,7 @@ static void *net_main(void *arg)
         step_jobs(transfers);
         if (!stopping)
             start_jobs(transfers);
+        note_running(transfers);
         pause_strands(transfers);
         if (!transfers->jobs)
             pieces_drop(transfers);
