@@ -137,6 +137,8 @@ int strand_head(void *arg, const struct fetch_head *head)
     };
     struct answer_verdict verdict;
 
+    if (strand->drop)
+        return -ECANCELED;
     answer_judge(&rules, head, &verdict);
     job->status = strand->status = head->status;
     job->other = verdict.other;
@@ -281,6 +283,8 @@ int strand_body(void *arg, const void *data, size_t size)
     struct job *job = strand->job;
 
     note_bytes(strand, size);
+    if (strand->drop) /* since then, all of it comes anew */
+        return -ECANCELED;
     if (!strand->counts) {
         keep_excuse(strand, data, size);
         strand->skipped += size;

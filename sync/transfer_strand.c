@@ -90,7 +90,7 @@ static void on_done(void *arg, const struct fetch_result *result)
         strand_settled(strand);
         return;
     }
-    if (strand_flush(strand) < 0)
+    if (!strand->drop && strand_flush(strand) < 0) /* else what it brought is given up already */
         strand_say(strand, ATTEMPT_LOCAL, -ENOMEM, "no memory");
     strand->op = (struct disk_op){.kind = DISK_SETTLE, .sink = job->sink, .strand = strand};
     transfers_post(job->transfers, &strand->op);
