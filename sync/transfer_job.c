@@ -217,15 +217,15 @@ static bool job_renews_token(struct job *job, const struct strand *strand)
     return transfers_renew_token(job->transfers, strand->token_version);
 }
 
-static void job_came(struct job *job, bool by_signed)
+static void job_came(struct job *job, const struct strand *strand)
 {
     struct partial *partial = job_partial(job);
 
     job->tries = 0;
-    if (by_signed) {
+    if (strand->by_signed) {
         job_signed_came(job);
     } else {
-        transfers_note_url(job->transfers, job->urls, job->url);
+        transfers_note_url(job->transfers, job->urls, strand->url);
         atomic_store(&job->transfers->away, false);
     }
     transfers_progress(job->transfers, job);
@@ -303,13 +303,15 @@ void job_judge(struct job *job, const struct strand *strand)
     if (job->phase != JOB_OPEN || strand->drop)
         return;
     if (error == 0 && strand->attempt.end == ATTEMPT_OK) {
-        job_came(job, strand->by_signed);
+        job_came(job, strand);
         return;
     }
     if (error == 0 && strand->by_signed && strand->attempt.end != ATTEMPT_LOCAL) {
         job_signed_failed(job, strand);
         return;
     }
+    if (error == 0 && strand->url != job->url) /* of the next one that says nothing */
+        return;
     job->attempt = strand->attempt;
     job->status = strand->status;
     job_say(job, strand->attempt.end, strand->error, strand->message);

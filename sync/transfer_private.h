@@ -67,6 +67,7 @@ struct strand {
     struct job *job;
     struct fetch_exchange *exchange; /* NULL: ended, and settling */
     enum want_priority priority;
+    size_t url; /* which of the job's it was sent to */
     bool ranged;
     uint64_t from;
     uint64_t at;    /* the next byte that is to come; behind it, not all need be written yet */

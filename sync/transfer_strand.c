@@ -203,6 +203,7 @@ void strand_start(struct job *job, const struct errand *errand)
         .next = job->strands,
         .job = job,
         .priority = errand->priority,
+        .url = job->url,
         .ranged = is_ranged(job, &errand->span),
         .from = errand->span.from,
         .at = errand->span.from,
