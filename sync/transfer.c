@@ -193,7 +193,7 @@ static bool demand_flows(const struct transfers *transfers)
         if (now - job->progress_ms > DEMAND_FLOWS_MS)
             continue;
         for (const struct strand *strand = job->strands; strand; strand = strand->next) {
-            if (strand->exchange && strand->priority == WANT_DEMAND)
+            if (strand->exchange && strand_priority(strand) == WANT_DEMAND)
                 return true;
         }
     }
@@ -213,7 +213,7 @@ static void pause_strands(struct transfers *transfers)
         for (struct strand *strand = job->strands; strand; strand = strand->next) {
             bool was = strand->full || strand->held;
 
-            strand->held = hold && strand->priority <= WANT_STAGE;
+            strand->held = hold && strand_priority(strand) <= WANT_STAGE;
             strand->full = strand->full && !room;
             if (strand->exchange && was != (strand->full || strand->held))
                 fetch_pause(strand->exchange, strand->full || strand->held);

@@ -108,3 +108,16 @@ void job_cut_short(struct job *job, const struct errand *errand)
             strand->to = errand->span.from; /* of the blocks behind it nobody takes care now */
     }
 }
+
+enum want_priority strand_priority(const struct strand *strand)
+{
+    enum want_priority most = strand->priority;
+
+    for (const struct waiter *waiter = strand->job->waiters; waiter; waiter = waiter->next) {
+        uint64_t end = waiter->size > 0 ? waiter->offset + waiter->size : UINT64_MAX;
+
+        if (waiter->priority > most && waiter->offset < strand->to && end > strand->at)
+            most = waiter->priority;
+    }
+    return most;
+}

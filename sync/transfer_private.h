@@ -268,6 +268,9 @@ struct errand {
 /* The job's next request, if it has one to make now. */
 bool job_next_errand(const struct job *job, int64_t now, struct errand *ret_errand);
 
+/* How urgent it is by now, by what somebody has come to wait for since it was made. */
+enum want_priority strand_priority(const struct strand *strand);
+
 /* Leisurely strands of the job stop before what demand asks for now. */
 void job_cut_short(struct job *job, const struct errand *errand);
 
