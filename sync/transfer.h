@@ -14,6 +14,10 @@
  * it whole, and then every want of it waits for the verified whole. The rest is fetched too, at the
  * priority of a prefetch, once a third is here or somebody asks for it.
  *
+ * No byte is asked for that is coming. One exception: where somebody wants the whole, without haste,
+ * it comes in one long request, and demand does not wait for its end: what it wants there it asks for,
+ * and the long request ends before that. Bytes that were under way then come twice.
+ *
  * Where there is an address for these bytes that the server has signed (signed.h), it is asked before
  * all others, for the whole and for ranges; never with a token or an ETag of the server's. Whatever
  * goes wrong there costs none of the attempts: the server is asked at once, in the same transfer.

@@ -2,13 +2,15 @@
 /* What a job asks for next. Why nothing comes twice: a block is coming as long as the strand that
  * asked for it is in the list, and it stays there until its bytes are written.
  *
- * But for demand, what a leisurely strand will bring some time is not coming: it is asked for anew,
- * and strand_start cuts the other one short before it. */
+ * But for demand, what a long leisurely strand (somebody wants the whole, without haste) will bring
+ * some time is not coming: it is asked for anew, and strand_start cuts the other one short before it.
+ * What the source has sent by then of the bytes behind, megabytes perhaps, is lost and comes twice.
+ * So nothing else is ever cut: whoever reads by block gets each byte once. */
 #include <string.h>
 
 #include "sync/transfer_private.h"
 
-/* So near before what is wanted, a running strand is as quick as a new request. */
+/* So near before what is demanded, a running strand is as quick as a new request. */
 #define NEAR_BYTES ((uint64_t)2 << 20)
 
 struct view {
@@ -23,6 +25,12 @@ static uint64_t filled(void *arg, uint32_t block)
     return partial_filled(job_partial(view->job), block);
 }
 
+/* No other is as long as that of a whole (transfer_span.h). */
+static bool may_be_cut(const struct strand *strand)
+{
+    return strand->priority <= WANT_STAGE && strand->to - strand->from >= SPAN_MAX + PARTIAL_BLOCK;
+}
+
 static bool coming(void *arg, uint32_t block)
 {
     const struct view *view = arg;
@@ -30,12 +38,24 @@ static bool coming(void *arg, uint32_t block)
 
     for (const struct strand *strand = view->job->strands; strand; strand = strand->next) {
         uint64_t from = strand->from / PARTIAL_BLOCK * PARTIAL_BLOCK;
-        bool leisurely = view->urgent && strand->priority <= WANT_STAGE;
+        bool far = view->urgent && may_be_cut(strand) && begin >= strand->at + NEAR_BYTES;
 
-        if (begin >= from && begin < strand->to && (!leisurely || begin < strand->at + NEAR_BYTES))
+        if (begin >= from && begin < strand->to && !far)
             return true;
     }
     return false;
+}
+
+/* Each ends soon, and while it settles another one comes; the places are for others too. */
+#define REST_STRANDS 2
+
+static bool rest_may_go_on(const struct job *job)
+{
+    unsigned leisurely = 0;
+
+    for (const struct strand *strand = job->strands; strand; strand = strand->next)
+        leisurely += strand->priority == WANT_PREFETCH;
+    return job->rest && leisurely < REST_STRANDS;
 }
 
 static bool find_span(const struct job *job, bool urgent, const struct span *wanted, uint64_t most,
@@ -71,7 +91,7 @@ static bool next_blocks(const struct job *job, struct errand *ret_errand)
         *ret_errand = (struct errand){span, waiter->priority};
         found = true;
     }
-    if (!found && job->rest && find_span(job, false, &all, UINT64_MAX, &ret_errand->span)) {
+    if (!found && rest_may_go_on(job) && find_span(job, false, &all, SPAN_MAX, &ret_errand->span)) {
         ret_errand->priority = WANT_PREFETCH;
         found = true;
     }
@@ -103,7 +123,7 @@ bool job_next_errand(const struct job *job, int64_t now, struct errand *ret_erra
 void job_cut_short(struct job *job, const struct errand *errand)
 {
     for (struct strand *strand = job->strands; strand; strand = strand->next) {
-        if (errand->priority == WANT_DEMAND && strand->exchange && strand->priority <= WANT_STAGE &&
+        if (errand->priority == WANT_DEMAND && strand->exchange && may_be_cut(strand) &&
             errand->span.from >= strand->at + NEAR_BYTES && errand->span.from < strand->to)
             strand->to = errand->span.from; /* of the blocks behind it nobody takes care now */
     }

@@ -44,7 +44,7 @@
 #include "sync/transfer_span.h"
 
 #define STRANDS_MAX 6U
-#define SPAN_MAX ((uint64_t)8 << 20) /* of one request for wanted bytes; the rest has no limit */
+#define SPAN_MAX ((uint64_t)8 << 20) /* of one request, but where somebody wants the whole */
 
 /* --- jobs: the network thread's alone --- */
 
@@ -271,7 +271,7 @@ bool job_next_errand(const struct job *job, int64_t now, struct errand *ret_erra
 /* How urgent it is by now, by what somebody has come to wait for since it was made. */
 enum want_priority strand_priority(const struct strand *strand);
 
-/* Leisurely strands of the job stop before what demand asks for now. */
+/* Long leisurely strands of the job stop before what demand asks for now. */
 void job_cut_short(struct job *job, const struct errand *errand);
 
 /* --- strands --- */
