@@ -10,8 +10,6 @@
 #include "cache/scoped.h"
 #include "sync/transfer_private.h"
 
-#define PROGRESS_BYTES ((uint64_t)64 << 10)
-
 /* --- what the disk is given --- */
 
 static int post(struct strand *strand, const struct disk_op *like)

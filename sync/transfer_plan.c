@@ -10,9 +10,6 @@
 
 #include "sync/transfer_private.h"
 
-/* So near before what is demanded, a running strand is as quick as a new request. */
-#define NEAR_BYTES ((uint64_t)2 << 20)
-
 struct view {
     const struct job *job;
     bool urgent;

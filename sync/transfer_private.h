@@ -46,6 +46,12 @@
 #define STRANDS_MAX 6U
 #define SPAN_MAX ((uint64_t)8 << 20) /* of one request, but where somebody wants the whole */
 
+/* So near before what is demanded, a running strand is as quick as a new request. */
+#define NEAR_BYTES ((uint64_t)2 << 20)
+
+/* So many that come are progress, and not a trickle. */
+#define PROGRESS_BYTES ((uint64_t)64 << 10)
+
 /* --- jobs: the network thread's alone --- */
 
 struct waiter {

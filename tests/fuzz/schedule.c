@@ -19,7 +19,7 @@
 #define FIBERS_MAX 32
 #define LOCKS_MAX 64
 #define POINTS_MAX 8
-#define STACK_SIZE (128 << 10)
+#define STACK_SIZE (256 << 10)
 #define STEPS_MAX 5000000
 #define NEVER INT64_MAX
 #define ORDERS (1 << 17)
@@ -39,6 +39,7 @@ struct fiber {
     const void *waits_for;
     int64_t wake_at; /* NEVER unless it waits for a moment */
     bool settles;
+    bool hushed;
     uint64_t priority;
     void (*run)(void *arg);
     void *(*start)(void *arg); /* of pthread_create, instead of run */
@@ -63,7 +64,6 @@ static uint64_t dice;
 static uint64_t steps, points[POINTS_MAX], chance, order;
 static bool news; /* somebody became runnable since it was last decided who goes on */
 static int64_t now_ns;
-static uint64_t expected_steps = 1000;
 static struct schedule_facts facts;
 static uint64_t orders[ORDERS];
 
@@ -266,7 +266,7 @@ static bool is_change_point(void)
 
 void schedule_step(void)
 {
-    if (!current)
+    if (!current || current->hushed)
         return;
     if (++steps > STEPS_MAX)
         schedule_fail("no end after %d steps", STEPS_MAX);
@@ -296,6 +296,21 @@ void schedule_wait(const void *address)
     block(address, NEVER);
 }
 
+void schedule_wait_until(const void *address, int64_t until_ns)
+{
+    block(address, until_ns);
+}
+
+int64_t schedule_now_ns(void)
+{
+    return now_ns;
+}
+
+void schedule_hush(bool hush)
+{
+    current->hushed = hush;
+}
+
 void schedule_wake(const void *address)
 {
     for (unsigned i = 0; i < fiber_count; i++)
@@ -311,12 +326,12 @@ void schedule_run(const struct schedule *schedule, void (*first)(void *arg), voi
     steps = 0;
     order = 1;
     now_ns = 1000000000;
-    chance = (uint64_t)2 << schedule_random(8);
+    chance = (uint64_t)8 << schedule_random(6);
     memset(held, 0, sizeof(held));
     if (how.depth > POINTS_MAX)
         abort();
     for (unsigned i = 0; i + 1 < how.depth; i++)
-        points[i] = 1 + schedule_random(expected_steps);
+        points[i] = 1 + schedule_random(how.steps);
     schedule_spawn(first, arg);
     while ((current = choose())) {
         order = mix(order ^ (uint64_t)(current - fibers) ^ (steps << 8));
@@ -324,7 +339,6 @@ void schedule_run(const struct schedule *schedule, void (*first)(void *arg), voi
         swapcontext(&home, &current->context);
         __sanitizer_finish_switch_fiber(home_fake, NULL, NULL);
     }
-    expected_steps = (expected_steps * 7 + steps) / 8 + 1;
     facts.schedules++;
     facts.steps += steps;
     note_order();

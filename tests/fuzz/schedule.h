@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* schedule.h - threads that run one at a time, in an order that a seed decides.
  *
- *     schedule_run(&(struct schedule){.seed = 7, .depth = 3}, first, arg)
+ *     schedule_run(&(struct schedule){.seed = 7, .depth = 3, .steps = 1000}, first, arg)
  *         runs first(arg) and all the threads that come of it, to their end
  *     schedule_spawn(run, arg)        one more thread
  *     schedule_step()                 somebody else may go on here
@@ -28,6 +28,7 @@
 struct schedule {
     uint64_t seed;
     unsigned depth;
+    uint64_t steps;     /* how many it will be, about: among them are the d - 1 */
     bool unlocked;      /* the program's mutexes keep nobody out: for the test of the tests */
     const char *replay; /* what to run to see this schedule again */
 };
@@ -42,12 +43,20 @@ void schedule_step(void);
 /* Below limit. */
 uint64_t schedule_random(uint64_t limit);
 
+/* No steps of the calling thread from now on, or steps again: what is the test's own business, and
+ * what the first schedule alone does, which would make it another one than when it is repeated. */
+void schedule_hush(bool hush);
+
 /* Goes on when all the others are done or wait. */
 void schedule_settle(void);
 
 /* Sleeps until somebody wakes those who wait for this address. */
 void schedule_wait(const void *address);
 void schedule_wake(const void *address);
+
+/* The same, but no longer than until then, by the schedule's own clock. */
+void schedule_wait_until(const void *address, int64_t until_ns);
+int64_t schedule_now_ns(void);
 
 /* The test's own locks; they hold in unlocked schedules too. */
 void schedule_lock(const void *lock);

@@ -66,6 +66,7 @@ static void make_contents(void)
 
     if (files[0])
         return;
+    schedule_hush(true);
     for (unsigned i = 0; i < CONTENTS; i++) {
         const size_t size = text_of(i, text);
 
@@ -73,6 +74,7 @@ static void make_contents(void)
         files[i] = memfd_create("content", MFD_CLOEXEC);
         schedule_check(write(files[i], text, size) == (ssize_t)size);
     }
+    schedule_hush(false);
 }
 
 static unsigned content_of(const struct blob_key *key)
@@ -106,11 +108,12 @@ static int fake_want(void *arg, const struct blob_key *key, uint64_t offset, uin
                      pid_t reader, provider_done done, void *done_arg)
 {
     struct world *world = arg;
+    const struct want want = {content_of(key), done, done_arg};
 
     schedule_step();
     if (world->want_count == WANTS_MAX)
         return -EIO;
-    world->wants[world->want_count++] = (struct want){content_of(key), done, done_arg};
+    world->wants[world->want_count++] = want;
     schedule_wake(&world->want_count);
     return 0;
 }

@@ -7,5 +7,8 @@
 
 void try_inodes(void *arg); /* the inode table, by its own functions */
 void try_switch(void *arg); /* a mount and a kernel: look-ups, reads, interrupts, new generations */
+void try_flight(void *arg); /* transfers: wants of the same blobs, disk threads, a failing source */
+
+extern bool flight_apart; /* no want finds a flight to join: for the test of the tests */
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
