@@ -64,7 +64,7 @@ static int pin(struct strand *strand, const char *etag)
 static bool whole_is_coming(const struct job *job)
 {
     for (const struct strand *strand = job->strands; strand; strand = strand->next)
-        if (strand->counts && !strand->ranged)
+        if (strand->counts && !strand->ranged && strand->to == job->key.size) /* not cut short */
             return true;
     return false;
 }
