@@ -2,8 +2,8 @@
 /* verb_doctor.c - the table of checks. All of them run at once, each as an errand, so that the answer
  * comes within DEADLINE_MS and a little, whatever hangs. With --json:
  *
- *     {"version": 1, "state": the worst, "checks": [{"id", "state": "ok" | "warn" | "FAIL",
- *                                                    "message", "fix": null or a command}]}
+ *     {"schema": 1, "state": the worst, "checks": [{"id", "state": "ok" | "warn" | "FAIL",
+ *                                                   "message", "fix": null or a command}]}
  *
  * An id may come several times (one mount each), or not at all (no certificate without TLS). */
 #include <stdlib.h>
@@ -14,11 +14,10 @@
 #include "fs/cli/control.h"
 #include "fs/cli/doctor.h"
 #include "fs/cli/doctor_report.h"
+#include "fs/cli/document.h"
 #include "fs/cli/errand.h"
 #include "fs/cli/format.h"
 #include "fs/cli/paths.h"
-
-#define DOCTOR_VERSION 1
 
 enum { DEADLINE_MS = 1300, ASK_MS = 1100, MOUNTS_MAX = 32, WIDTH = 80, INDENT = 6 };
 
@@ -145,11 +144,10 @@ static enum finding_state worst_of(const struct findings *findings)
 
 static int make_document(const struct findings *findings, char **ret_text, size_t *ret_size)
 {
-    scoped(json_freep) struct json *root = json_new_object();
+    scoped(json_freep) struct json *root = document_new();
     struct json *list;
 
-    if (!root || json_add_u64(root, "version", DOCTOR_VERSION) < 0 ||
-        json_add_string(root, "state", finding_state_name(worst_of(findings))) < 0 ||
+    if (!root || json_add_string(root, "state", finding_state_name(worst_of(findings))) < 0 ||
         !(list = json_add_array(root, "checks")))
         return -ENOMEM;
     for (size_t i = 0; i < findings->count; i++) {

@@ -39,7 +39,7 @@ class Found:
     def __init__(self, result):
         self.document = result.json()
         self.code = result.code
-        assert self.document["version"] == 1
+        assert self.document["schema"] == 1
         self.checks = self.document["checks"]
         states = [check["state"] for check in self.checks]
         worst = "FAIL" if "FAIL" in states else "warn" if "warn" in states else "ok"
@@ -416,7 +416,7 @@ def test_a_report_has_what_an_issue_needs(agnes, server):
         found = members(path)
         assert path.stat().st_mode & 0o777 == 0o600
         document = json.loads(found["agnesfs-report/doctor.json"])
-        assert document["version"] == 1
+        assert document["schema"] == 1
         number = next(name for name, text in found.items() if "status-" in name
                       and str(mount.path.name) in text and text and json.loads(text)["source"])
         assert json.loads(found[number])["source"] == server.url

@@ -54,7 +54,7 @@ def holders(mount, *args):
     result = mount.umount("--json", *args, expect=6)
     print(f"{time.monotonic() - begin:.2f} s")
     document = result.json()
-    assert (document["exit"], document["version"]) == (6, 1)
+    assert (document["exit"], document["schema"]) == (6, 1)
     assert document["mountpoint"] == str(mount.path)
     assert f"agnesfs umount --lazy {mount.path}" in document["hint"]
     return document
