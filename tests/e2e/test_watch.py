@@ -29,6 +29,7 @@ def mount(agnes, stack, server):
             (mount / "data/sales/ledger.parquet").read_bytes()
         mount.reader = subprocess.Popen(["cat", mount / "data/sales/orders.parquet"],
                                         stdout=subprocess.DEVNULL)
+        wait_for(lambda: mount.status(expect=None)["transfers"]["files"], what="it is coming")
         yield mount
         end_reader(mount)
 
@@ -57,7 +58,7 @@ def is_gone(terminal):
 
 def test_the_screen_says_what_goes_on_at_any_size(mount, terminal):
     watch(terminal, mount)
-    lines = terminal.wait("cat[")
+    lines = terminal.wait("<- data/sales/orders")
     assert terminal.modes() == "1 0"
     assert lines[0][:60] == f"degraded  {mount.path}"[:60]  # as much of it as there is room
     for number, label in enumerate(LABELS, 1):
