@@ -112,14 +112,3 @@ def test_the_rpm_is_whole_and_says_what_it_needs(checked):
             "/usr/share/mime/packages/agnesfs.xml", "/usr/lib/systemd/system/agnesfs@.service",
             "/usr/lib/systemd/user/agnesfs.service"} <= set(rpm("-qpl").split())
     assert rpm("-qpc").split() == ["/etc/agnesfs.conf"]
-
-
-def test_the_configuration_file_has_every_key_with_what_is_so_without_it(agnes):
-    text = (ROOT / "scripts/install/agnesfs.conf").read_text()
-    shown = dict(re.findall(r"^# ([a-z-]+) =(.*)$", text, re.M))
-    usage = agnes.run("mount", "--help").out + agnes.run("sync", "--help").out
-    flags = {"json", "quiet", "verbose", "help", "config", "foreground", "dry-run"}
-    assert set(re.findall(r"--([a-z][a-z-]+)", usage)) - flags <= set(shown)
-    config = agnes.folder / "config"
-    config.write_text("".join(f"{key} ={value}\n" for key, value in shown.items() if value.strip()))
-    assert agnes.run("ls", "--config", config, expect=None).code != 2, "each is taken"
