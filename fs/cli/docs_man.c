@@ -40,19 +40,25 @@ static void print_sentence(FILE *file, const char *text)
     fputs(".\n", file);
 }
 
+/* What follows a key's name, to the end of the line. */
+static void print_value_of(FILE *file, const struct option_spec *spec, char between)
+{
+    if (spec->argument) {
+        fputc(between, file);
+        print_in(file, 'I', spec->argument);
+    } else {
+        fputs("[=\\fIyes\\fR|\\fIno\\fR]", file);
+    }
+    fputc('\n', file);
+}
+
 /* KEY = VALUE as a flag: "--cache-size SIZE". */
 static void print_flag_of(FILE *file, const struct option_spec *spec)
 {
     fputs("\\fB\\-\\-", file);
     print_text(file, spec->name);
     fputs("\\fR", file);
-    if (spec->argument) {
-        fputc(' ', file);
-        print_in(file, 'I', spec->argument);
-    } else {
-        fputs("[=\\fIyes\\fR|\\fIno\\fR]", file);
-    }
-    fputc('\n', file);
+    print_value_of(file, spec, ' ');
 }
 
 static void print_flag(FILE *file, const struct flag_spec *spec)
@@ -306,13 +312,7 @@ void docs_mount_keys(FILE *file)
             continue;
         fputs(".TP\n", file);
         print_in(file, 'B', spec->name);
-        if (spec->argument) {
-            fputc('=', file);
-            print_in(file, 'I', spec->argument);
-        } else {
-            fputs("[=\\fIyes\\fR|\\fIno\\fR]", file);
-        }
-        fputc('\n', file);
+        print_value_of(file, spec, '=');
         print_sentence(file, spec->help);
         print_default(file, spec);
     }

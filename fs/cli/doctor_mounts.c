@@ -29,21 +29,6 @@ static void close_file(FILE *const *file)
         fclose(*file);
 }
 
-static const char *text_of(const struct json *root, const char *key)
-{
-    const char *text = json_string(json_get(root, key));
-
-    return text ? text : "";
-}
-
-static uint64_t number_of(const struct json *root, const char *key)
-{
-    uint64_t number = 0;
-
-    json_u64(json_get(root, key), &number);
-    return number;
-}
-
 /* One about this mount, whose fix is a command for it. */
 __attribute__((format(printf, 5, 6))) static void add(struct findings *findings,
                                                       const char *mountpoint,
@@ -107,22 +92,23 @@ int doctor_list_mounts(const char *runtime, char ***ret_mountpoints)
 static void judge_state(const struct doctor *doctor, const struct json *root,
                         struct findings *findings)
 {
-    const char *state = text_of(root, "state");
+    const char *state = json_text_of(root, "state");
     const struct json *problem = json_first(json_get(root, "problems"));
     char count[FORMAT_SIZE];
     char age[FORMAT_SIZE];
 
-    format_duration(number_of(root, "age_seconds"), age);
+    format_duration(json_number_of(root, "age_seconds"), age);
     format_count(json_count(json_get(root, "problems")), "problem", "problems", count);
     if (strcmp(state, "ready") == 0)
         add(findings, doctor->mountpoint, FINDING_OK, NULL,
-            "ready, generation %" PRIu64 ", confirmed %s ago", number_of(root, "generation"), age);
+            "ready, generation %" PRIu64 ", confirmed %s ago", json_number_of(root, "generation"),
+            age);
     else if (strcmp(state, "degraded") == 0)
         add(findings, doctor->mountpoint, FINDING_WARN, "agnesfs status", "degraded, %s; %s: %s",
-            count, text_of(problem, "path"), text_of(problem, "error"));
+            count, json_text_of(problem, "path"), json_text_of(problem, "error"));
     else
         add(findings, doctor->mountpoint, FINDING_WARN, "agnesfs refresh", "%s%s%s", state,
-            *text_of(root, "error") ? ": " : "", text_of(root, "error"));
+            *json_text_of(root, "error") ? ": " : "", json_text_of(root, "error"));
 }
 
 static void judge_speed(const struct json *root, struct findings *findings)
@@ -133,16 +119,16 @@ static void judge_speed(const struct json *root, struct findings *findings)
 
     finding_add(findings, "passthrough", FINDING_OK, NULL, "passthrough: %s%s",
                 passthrough ? "the kernel reads complete files by itself" : "no: ",
-                passthrough ? "" : text_of(mount, "passthrough_why_not"));
+                passthrough ? "" : json_text_of(mount, "passthrough_why_not"));
     finding_add(findings, "io-uring", FINDING_OK, NULL, "io_uring: %s%s",
-                uring ? "yes" : "no: ", uring ? "" : text_of(mount, "io_uring_why_not"));
+                uring ? "yes" : "no: ", uring ? "" : json_text_of(mount, "io_uring_why_not"));
 }
 
 static void judge_sandbox(const struct doctor *doctor, const struct json *root,
                           struct findings *findings)
 {
     const struct json *sandbox = json_get(root, "sandbox");
-    const char *why = text_of(sandbox, "why_not");
+    const char *why = json_text_of(sandbox, "why_not");
     scoped_free char *fix = NULL;
 
     if (!*why) {

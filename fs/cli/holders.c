@@ -36,14 +36,6 @@ void holders_release(struct holders *holders)
     *holders = (struct holders){0};
 }
 
-static uint64_t number_of(const struct json *root, const char *key)
-{
-    uint64_t number = 0;
-
-    json_u64(json_get(root, key), &number);
-    return number;
-}
-
 static char *copy_of(const struct json *root, const char *key)
 {
     const char *text = json_string(json_get(root, key));
@@ -69,9 +61,9 @@ static int take_holder(struct holders *holders, const struct json *root)
 {
     struct holder *grown = reallocarray(holders->list, holders->count + 1, sizeof(*grown));
     struct holder holder = {
-        .pid = (pid_t)number_of(root, "pid"),
-        .user = (uid_t)number_of(root, "uid"),
-        .how = (enum holder_how)number_of(root, "how"),
+        .pid = (pid_t)json_number_of(root, "pid"),
+        .user = (uid_t)json_number_of(root, "uid"),
+        .how = (enum holder_how)json_number_of(root, "how"),
         .elsewhere = json_is_true(json_get(root, "elsewhere")),
         .command = copy_of(root, "command"),
         .path = copy_of(root, "path"),
@@ -92,7 +84,7 @@ static int take_name(struct holders *holders, const struct json *root)
     for (size_t i = 0; i < holders->count; i++) {
         struct holder *holder = &holders->list[i];
 
-        if (holder->user == (uid_t)number_of(root, "user") && !holder->user_name &&
+        if (holder->user == (uid_t)json_number_of(root, "user") && !holder->user_name &&
             !(holder->user_name = copy_of(root, "name")))
             return -ENOMEM;
     }

@@ -21,32 +21,18 @@
 
 enum { PATIENCE_MS = 10 * 1000, SCRAPE_MS = 2 * 1000 };
 
-static const char *text_of(const struct json *root, const char *key)
-{
-    const char *text = json_string(json_get(root, key));
-
-    return text ? text : "";
-}
-
-static uint64_t number_of(const struct json *root, const char *key)
-{
-    uint64_t number = 0;
-
-    json_u64(json_get(root, key), &number);
-    return number;
-}
-
 static void print_bytes_line(const struct json *root)
 {
     char bytes[FORMAT_SIZE];
     char resident[FORMAT_SIZE];
 
-    format_bytes(number_of(root, "bytes"), bytes);
-    format_bytes(number_of(root, "resident_bytes"), resident);
+    format_bytes(json_number_of(root, "bytes"), bytes);
+    format_bytes(json_number_of(root, "resident_bytes"), resident);
     printf("  contents    %" PRIu64 " tables in %" PRIu64 " packages, %" PRIu64 " memory bundles",
-           number_of(root, "tables"), number_of(root, "packages"), number_of(root, "domains"));
-    if (number_of(root, "artifacts") > 0)
-        printf(", %" PRIu64 " knowledge artifacts", number_of(root, "artifacts"));
+           json_number_of(root, "tables"), json_number_of(root, "packages"),
+           json_number_of(root, "domains"));
+    if (json_number_of(root, "artifacts") > 0)
+        printf(", %" PRIu64 " knowledge artifacts", json_number_of(root, "artifacts"));
     printf("; %s, of which %s here\n", bytes, resident);
 }
 
@@ -54,16 +40,16 @@ static void print_refresh_line(const struct json *root)
 {
     char age[FORMAT_SIZE];
 
-    format_duration(number_of(root, "age_seconds"), age);
-    printf("  generation  %" PRIu64 ", ", number_of(root, "generation"));
-    if (*text_of(root, "last_refresh"))
+    format_duration(json_number_of(root, "age_seconds"), age);
+    printf("  generation  %" PRIu64 ", ", json_number_of(root, "generation"));
+    if (*json_text_of(root, "last_refresh"))
         printf("confirmed %s ago%s\n", age,
                json_is_true(json_get(root, "refreshing")) ? ", refreshing now" : "");
     else
         puts("not confirmed yet");
-    if (*text_of(root, "error")) {
+    if (*json_text_of(root, "error")) {
         fputs("  error       ", stdout);
-        print_escaped(stdout, text_of(root, "error"));
+        print_escaped(stdout, json_text_of(root, "error"));
         fputc('\n', stdout);
     }
 }
@@ -74,7 +60,7 @@ static void print_token_line(const struct json *root)
     char soon[FORMAT_SIZE];
 
     format_time((uint64_t)time(NULL) + TOKEN_HINT_S, soon);
-    snprintf(ends, sizeof(ends), "%s", text_of(root, "token_ends"));
+    snprintf(ends, sizeof(ends), "%s", json_text_of(root, "token_ends"));
     if (*ends && strcmp(ends, soon) < 0) /* RFC 3339 in UTC is in order of time */
         printf("  token       ends %s: log in again with the agnes CLI\n", ends);
 }
@@ -82,9 +68,10 @@ static void print_token_line(const struct json *root)
 static void print_origins(const struct json *root)
 {
     fputs("  found       source: ", stdout);
-    print_escaped(stdout, text_of(root, "source_from"));
+    print_escaped(stdout, json_text_of(root, "source_from"));
     fputs("; token: ", stdout);
-    print_escaped(stdout, *text_of(root, "token_from") ? text_of(root, "token_from") : "none");
+    print_escaped(stdout,
+                  *json_text_of(root, "token_from") ? json_text_of(root, "token_from") : "none");
     fputc('\n', stdout);
 }
 
@@ -95,15 +82,15 @@ static void print_withheld(const struct json *root)
 
     for (const struct json *section = json_first(json_get(root, "sections")); section;
          section = json_next(section))
-        left += number_of(section, "withheld");
+        left += json_number_of(section, "withheld");
     for (const struct json *line = json_first(json_get(root, "withheld")); line;
          line = json_next(line), left--) {
         fputs("  not here    ", stdout);
-        print_escaped(stdout, text_of(line, "package"));
-        fputs(*text_of(line, "package") ? "/" : "", stdout);
-        print_escaped(stdout, text_of(line, "name"));
+        print_escaped(stdout, json_text_of(line, "package"));
+        fputs(*json_text_of(line, "package") ? "/" : "", stdout);
+        print_escaped(stdout, json_text_of(line, "name"));
         fputs(": ", stdout);
-        print_escaped(stdout, text_of(line, "reason"));
+        print_escaped(stdout, json_text_of(line, "reason"));
         fputc('\n', stdout);
     }
     if (left > 0)
@@ -115,9 +102,9 @@ static void print_problems(const struct json *root)
     for (const struct json *problem = json_first(json_get(root, "problems")); problem;
          problem = json_next(problem)) {
         fputs("  problem     ", stdout);
-        print_escaped(stdout, text_of(problem, "path"));
+        print_escaped(stdout, json_text_of(problem, "path"));
         fputs(": ", stdout);
-        print_escaped(stdout, text_of(problem, "error"));
+        print_escaped(stdout, json_text_of(problem, "error"));
         fputc('\n', stdout);
     }
 }
@@ -129,12 +116,12 @@ static void print_sandbox_line(const struct json *root)
 
     printf("  sandbox     %s, %s, %s",
            json_is_true(json_get(sandbox, "no_new_privs")) ? "no new privileges" : "new privileges",
-           number_of(sandbox, "landlock") ? "Landlock" : "no Landlock",
+           json_number_of(sandbox, "landlock") ? "Landlock" : "no Landlock",
            json_is_true(json_get(sandbox, "seccomp")) ? "seccomp" : "no seccomp");
     for (unsigned left = 3; capability && left > 0; capability = json_next(capability), left--)
         printf(", %s", json_string(capability));
-    if (*text_of(sandbox, "why_not"))
-        printf(" (%s)", text_of(sandbox, "why_not"));
+    if (*json_text_of(sandbox, "why_not"))
+        printf(" (%s)", json_text_of(sandbox, "why_not"));
     putchar('\n');
 }
 
@@ -145,15 +132,15 @@ static void print_details(const struct json *root)
 
     printf("  transfers   %" PRIu64 " running, %" PRIu64 " waiting, %" PRIu64 " done, %" PRIu64
            " failed\n",
-           number_of(transfers, "running"), number_of(transfers, "waiting"),
-           number_of(transfers, "done"), number_of(transfers, "failed"));
+           json_number_of(transfers, "running"), json_number_of(transfers, "waiting"),
+           json_number_of(transfers, "done"), json_number_of(transfers, "failed"));
     printf("  mount       %" PRIu64 " inodes, %" PRIu64 " open files, %" PRIu64
            " reads waiting, %" PRIu64 " reads\n",
-           number_of(mount, "inodes"), number_of(mount, "open_files"),
-           number_of(mount, "parked_reads"), number_of(mount, "reads"));
+           json_number_of(mount, "inodes"), json_number_of(mount, "open_files"),
+           json_number_of(mount, "parked_reads"), json_number_of(mount, "reads"));
     print_sandbox_line(root);
     fputs("  log         ", stdout);
-    print_escaped(stdout, *text_of(root, "log") ? text_of(root, "log") : "stderr");
+    print_escaped(stdout, *json_text_of(root, "log") ? json_text_of(root, "log") : "stderr");
     fputc('\n', stdout);
 }
 
@@ -163,11 +150,11 @@ static void print_cache_line(const struct json *root)
     char used[FORMAT_SIZE];
     char size[FORMAT_SIZE] = "unlimited";
 
-    format_bytes(number_of(cache, "used"), used);
+    format_bytes(json_number_of(cache, "used"), used);
     if (json_type(json_get(cache, "size")) == JSON_NUMBER)
-        format_bytes(number_of(cache, "size"), size);
+        format_bytes(json_number_of(cache, "size"), size);
     printf("  cache       %s of %s in ", used, size);
-    print_escaped(stdout, text_of(root, "cache_dir"));
+    print_escaped(stdout, json_text_of(root, "cache_dir"));
     fputc('\n', stdout);
 }
 
@@ -178,8 +165,9 @@ static void print_requests_line(const struct json *root, bool verbose)
 
     if (json_is_true(json_get(mount, "io_uring")))
         puts("  requests    by io_uring");
-    else if (verbose && *text_of(mount, "io_uring_why_not"))
-        printf("  requests    by /dev/fuse; no io_uring: %s\n", text_of(mount, "io_uring_why_not"));
+    else if (verbose && *json_text_of(mount, "io_uring_why_not"))
+        printf("  requests    by /dev/fuse; no io_uring: %s\n",
+               json_text_of(mount, "io_uring_why_not"));
 }
 
 /* Which of the two ways complete files are read, and why not the faster one. */
@@ -189,9 +177,9 @@ static void print_reading_line(const struct json *root)
 
     if (json_is_true(json_get(mount, "passthrough")))
         puts("  reading     passthrough: the kernel reads the cache by itself");
-    else if (*text_of(mount, "passthrough_why_not"))
+    else if (*json_text_of(mount, "passthrough_why_not"))
         printf("  reading     page cache of the mount; no passthrough: %s\n",
-               text_of(mount, "passthrough_why_not"));
+               json_text_of(mount, "passthrough_why_not"));
 }
 
 static void print_death_line(const struct json *root)
@@ -200,21 +188,21 @@ static void print_death_line(const struct json *root)
 
     if (json_type(death) != JSON_OBJECT)
         return;
-    printf("  before      process %" PRIu64 " was ", number_of(death, "pid"));
-    print_escaped(stdout, text_of(death, "reason"));
-    printf("; alive at %s\n", text_of(death, "alive"));
+    printf("  before      process %" PRIu64 " was ", json_number_of(death, "pid"));
+    print_escaped(stdout, json_text_of(death, "reason"));
+    printf("; alive at %s\n", json_text_of(death, "alive"));
 }
 
 static void print_status(const struct json *root, bool verbose)
 {
     char uptime[FORMAT_SIZE];
 
-    format_duration(number_of(root, "uptime_seconds"), uptime);
-    print_escaped(stdout, text_of(root, "mountpoint"));
+    format_duration(json_number_of(root, "uptime_seconds"), uptime);
+    print_escaped(stdout, json_text_of(root, "mountpoint"));
     fputs("  ", stdout);
-    print_escaped(stdout, text_of(root, "source"));
-    printf("  %s  pid %" PRIu64 "  up %s\n", text_of(root, "state"), number_of(root, "pid"),
-           uptime);
+    print_escaped(stdout, json_text_of(root, "source"));
+    printf("  %s  pid %" PRIu64 "  up %s\n", json_text_of(root, "state"),
+           json_number_of(root, "pid"), uptime);
     print_bytes_line(root);
     print_refresh_line(root);
     print_cache_line(root);
@@ -240,7 +228,7 @@ static int take_mount(const struct options *options, const struct target *target
                    &complaint) < 0)
         return complaint_print(&complaint, false); /* the list is the document */
 
-    int code = strcmp(text_of(root, "state"), "ready") == 0 ? EXIT_OK : EXIT_STALE;
+    int code = strcmp(json_text_of(root, "state"), "ready") == 0 ? EXIT_OK : EXIT_STALE;
 
     if (list)
         return json_add(list, NULL, take_ptr(root)) < 0 ? EXIT_FAILED : code;
@@ -261,7 +249,7 @@ static int show_one(const struct options *options, const struct target *target)
                    &complaint) < 0)
         return complaint_print(&complaint, options_flag(options, FLAG_JSON));
     fputs(text, stdout);
-    return strcmp(text_of(root, "state"), "ready") == 0 ? EXIT_OK : EXIT_STALE;
+    return strcmp(json_text_of(root, "state"), "ready") == 0 ? EXIT_OK : EXIT_STALE;
 }
 
 static int show_all(const struct options *options, const char *runtime, char **mountpoints)
