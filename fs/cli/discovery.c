@@ -24,7 +24,7 @@ static int take_source(const char *text, const char *origin, struct discovery *r
         complaint_hint(ret_complaint, "https://SERVER, or a folder or URL with a manifest.json");
         return r;
     }
-    *ret_discovery = (struct discovery){take_ptr(source), take_ptr(copy)};
+    *ret_discovery = (struct discovery){take_ptr(source), take_ptr(copy), false};
     return 0;
 }
 
@@ -52,10 +52,13 @@ int discovery_find(const char *argument, const struct options *options,
     if (r != -ENOENT)
         return complain(ret_complaint, EXIT_USAGE, path ? path : "config.yaml", "%s",
                         r == -EINVAL ? why : strerror(-r));
-    return take_source("http://localhost:8000",
-                       "the agnes CLI's last resort: no server is configured; log in with the "
-                       "agnes CLI or name a SOURCE",
-                       ret_discovery, ret_complaint);
+    r = take_source(
+        "http://localhost:8000",
+        "the agnes CLI's last resort: no server is configured; log in with the agnes CLI "
+        "or name a SOURCE",
+        ret_discovery, ret_complaint);
+    ret_discovery->is_last_resort = r == 0;
+    return r;
 }
 
 void discovery_release(struct discovery *discovery)

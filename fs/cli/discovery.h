@@ -16,6 +16,8 @@
  * warning. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "fs/cli/messages.h"
 #include "fs/cli/options.h"
 #include "sync/source.h"
@@ -23,6 +25,7 @@
 struct discovery {
     struct source *source; /* owned */
     char *origin;          /* where it was found, for people; owned */
+    bool is_last_resort;   /* nobody named it: http://localhost:8000 */
 };
 
 /* argument may be NULL. Exit code 2 in the complaint for what is no source. */

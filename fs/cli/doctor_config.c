@@ -69,7 +69,7 @@ void doctor_check_source(const struct doctor *doctor, struct findings *findings)
                     "source: %s: %s", complaint.what, complaint.why);
         return;
     }
-    if (strncmp(discovery.origin, "the agnes CLI's last resort", 27) == 0)
+    if (discovery.is_last_resort)
         finding_add(findings, "source", FINDING_WARN, "agnes auth login",
                     "source: none is configured, so it is %s", source_text(discovery.source));
     else

@@ -10,6 +10,7 @@
 #include "cache/scoped.h"
 #include "fs/cli/control.h"
 #include "fs/cli/death.h"
+#include "fs/cli/discovery.h"
 #include "fs/cli/mounts.h"
 #include "fs/cli/paths.h"
 
@@ -56,6 +57,17 @@ int target_find(const char *dir, struct target *ret_target, struct complaint *re
     }
     *ret_target = target;
     return 0;
+}
+
+bool target_unsaid(const struct options *options, struct target *ret_target)
+{
+    struct discovery discovery = {0};
+    struct complaint ignored;
+    bool unsaid = discovery_find(NULL, options, &discovery, &ignored) == 0 &&
+                  discovery.is_last_resort && target_find(NULL, ret_target, &ignored) == 0;
+
+    discovery_release(&discovery);
+    return unsaid;
 }
 
 bool target_is_mount(const char *dir)

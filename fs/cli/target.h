@@ -8,6 +8,7 @@
 
 #include "fs/cli/control.h"
 #include "fs/cli/messages.h"
+#include "fs/cli/options.h"
 #include "sync/json.h"
 
 struct target {
@@ -17,6 +18,10 @@ struct target {
 
 /* dir: DIR as given; NULL: the only mount there is (a usage error if there are several). */
 int target_find(const char *dir, struct target *ret_target, struct complaint *ret_complaint);
+
+/* Where nobody names a source and there is one mount, that is what is meant. Never fails: false, and
+ * nothing to release. */
+bool target_unsaid(const struct options *options, struct target *ret_target);
 
 /* Is dir one of our mounts? Never fails: what can not be looked at is none. */
 bool target_is_mount(const char *dir);

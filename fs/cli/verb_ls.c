@@ -193,11 +193,14 @@ int verb_ls(const struct options *options)
     bool only_dir = options_operand_count(options) == 1 && target_is_mount(first);
     const char *glob = only_dir ? NULL : first;
     const char *dir = only_dir ? first : options_operand(options, 1);
+    scoped(target_release) struct target only = {0};
     scoped(session_close) struct session session = {0};
     scoped(state_release) struct state state = {0};
     struct complaint complaint;
     int r;
 
+    if (!dir && target_unsaid(options, &only))
+        dir = only.mountpoint;
     if ((dir ? open_mount(dir, &session, &complaint)
              : session_open(options, NULL, STORE_READER, &session, &complaint)) < 0 ||
         load(&session, &state, &complaint) < 0)

@@ -16,8 +16,8 @@
 
 enum { LOOK_PATIENCE_MS = 1000 };
 
-/* The mount to ask: DIR, or whoever holds the cache of the source that mount would take; an empty
- * target if nobody does. */
+/* The mount to ask: DIR, or whoever holds the cache of the source that mount would take, or the only
+ * one if there is no such source; an empty target if nobody does. */
 static int find_mount(const struct options *options, struct target *ret_target,
                       struct complaint *ret_complaint)
 {
@@ -26,6 +26,8 @@ static int find_mount(const struct options *options, struct target *ret_target,
 
     if (dir)
         return target_find(dir, ret_target, ret_complaint);
+    if (target_unsaid(options, ret_target))
+        return 0;
     if (session_find_mount(options, NULL, &mountpoint, ret_complaint) < 0)
         return -EIO;
     return mountpoint ? target_find(mountpoint, ret_target, ret_complaint) : 0;

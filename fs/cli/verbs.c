@@ -72,7 +72,7 @@ static const struct verb verbs[] = {
         .usage = "[GLOB] [DIR]",
         .summary = "list tables and bundles, also without a mount",
         .details = "GLOB matches the path or PACKAGE/TABLE. Without DIR: what the cache knows of\n"
-                   "the source that mount would take.\n",
+                   "the source that mount would take; where none is named, the only mount.\n",
         .run = verb_ls,
     },
     {
@@ -83,7 +83,8 @@ static const struct verb verbs[] = {
         .operands = {OPERAND_TABLE, OPERAND_MOUNT},
         .usage = "GLOB [DIR]",
         .summary = "keep what GLOB matches in the cache, and fetch it",
-        .details = "GLOB matches the path or PACKAGE/TABLE, now and later; quote it.\n",
+        .details = "GLOB matches the path or PACKAGE/TABLE, now and later; quote it.\n"
+                   "Without DIR: as for ls.\n",
         .run = verb_pin,
     },
     {
