@@ -161,6 +161,7 @@ ROWS = {
     "one label twice": "^- .*listed twice",
     "one package twice": r"^\+ data/s/u.parquet",
     "query_mode remote": "^~ .*(query mode remote|server_only|never synced)",
+    "withheld: a reason": "^~ .*left out",
     "query_mode, or kind": "^~ .*unknown (query mode|kind)",
     "an artifact without kind": r"^\+ knowledge/c.duckdb",
     "no md5": r"^\+ .*unverified",
