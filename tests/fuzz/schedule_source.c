@@ -195,9 +195,10 @@ static void send_head(struct fetch_exchange *exchange)
         exchange->status = 404;
     else if (exchange->fault == BUSY || exchange->fault == BUSY_LONG)
         exchange->status = 503;
+    else if (exchange->fault == UNTAGGED)
+        etag[0] = '\0';
     else
-        snprintf(etag, sizeof(etag), exchange->fault == UNTAGGED ? "" : "\"%u\"",
-                 versions[exchange->blob]);
+        snprintf(etag, sizeof(etag), "\"%u\"", versions[exchange->blob]);
     if (exchange->status >= 400) {
         etag[0] = '\0';
         exchange->at = 0;
