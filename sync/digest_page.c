@@ -11,6 +11,7 @@
 #include "cache/scoped.h"
 #include "cache/text.h"
 #include "sync/json.h"
+#include "sync/json_text.h"
 #include "sync/quote.h"
 
 #define WORDS_MAX 500
@@ -56,12 +57,24 @@ static bool is_page(const char *document, size_t size)
     return rest > strlen(MADE) && memcmp(end, MADE, strlen(MADE)) == 0;
 }
 
+static bool is_text(const char *text, size_t size)
+{
+    size_t length = 1;
+
+    for (size_t at = 0; length > 0 && at < size; at += length)
+        length = text[at] ? json_text_utf8(text + at, size - at) : 0;
+    return length > 0;
+}
+
 static int take_page(const char *page, size_t size, char **ret_page, size_t *ret_size)
 {
-    char *copy = size <= DIGEST_DOCUMENT_MAX ? malloc(size + 1) : NULL;
+    char *copy;
 
+    if (size > DIGEST_DOCUMENT_MAX || !is_text(page, size))
+        return -EPROTO;
+    copy = malloc(size + 1);
     if (!copy)
-        return size <= DIGEST_DOCUMENT_MAX ? -ENOMEM : -EPROTO;
+        return -ENOMEM;
     memcpy(copy, page, size);
     copy[size] = '\0';
     *ret_page = copy;

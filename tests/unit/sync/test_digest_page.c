@@ -43,6 +43,7 @@ static void pages(void **state)
         /* A page is one. */
         {"# W\n\n" MADE "t, status fresh._\n\na\n", "# W\n\n" MADE "t, status fresh._\n\na\n"},
         {"# W\n\nA digest that\n", NULL},
+        {"# W\n\n" MADE "\xff", NULL}, /* no text */
         {"# W", NULL},
         {"", NULL},
         {"[]", NULL},
