@@ -97,14 +97,22 @@ static void job_cancel_strands(struct job *job)
     }
 }
 
+/* Whoever is told of this may ask for something smaller at once. */
+static bool lacks_room(int error)
+{
+    return error == -ENOSPC || error == -EDQUOT;
+}
+
 void job_end(struct job *job, int error)
 {
     if (job->phase == JOB_CLOSING)
         return;
     job->phase = JOB_CLOSING;
+    job->end_error = error;
     if (!job->document && job->waiters)
         transfers_note_end(job->transfers, job, error);
-    waiters_end(job, error, job->message);
+    if (!lacks_room(error)) /* else once what came of it may make room for others */
+        waiters_end(job, error, job->message);
     job_cancel_strands(job);
 }
 
@@ -117,6 +125,7 @@ static void job_bury(struct job *job)
         job_ask_disk(job, DISK_CLOSE);
         return;
     }
+    waiters_end(job, job->end_error, job->message);
     while (*at != job)
         at = &(*at)->next;
     *at = job->next;
@@ -412,7 +421,8 @@ void job_answered(struct job *job)
 
 void job_step(struct job *job)
 {
-    waiters_serve(job);
+    if (job->phase != JOB_CLOSING)
+        waiters_serve(job);
     if (job->asked || job->strands)
         return;
     switch (job->phase) {

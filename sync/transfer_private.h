@@ -106,7 +106,7 @@ enum job_phase {
     JOB_OPEN,
     JOB_RESTARTING, /* when its strands are gone: the sink begins anew */
     JOB_COMMITTING,
-    JOB_CLOSING, /* when its strands and its sink are gone: the end. Nobody waits any more */
+    JOB_CLOSING, /* when its strands and its sink are gone: the end. Nobody waits any more, but for it */
 };
 
 struct job {
@@ -125,6 +125,7 @@ struct job {
     struct waiter *waiters;
 
     enum job_phase phase;
+    int end_error;  /* once it is JOB_CLOSING */
     bool rest;      /* the whole of it shall come, whoever waits */
     bool no_ranges; /* the source sends it whole or not at all */
     int64_t not_before_ms;
