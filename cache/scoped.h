@@ -6,6 +6,7 @@
  *     scoped_free char *text = NULL;     free(text) when the scope is left
  *     scoped_fd int fd = -1;             close(fd), unless negative
  *     scoped_dir DIR *dir = NULL;        closedir(dir), unless NULL
+ *     scoped_file FILE *file = NULL;     fclose(file), unless NULL; of what is written, look before
  *     scoped_lock(&table->lock);         lock now, unlock when the scope is left
  *
  * To hand a scoped value to somebody else: `return take_ptr(text)`, `*ret_fd = take_fd(fd)`.
@@ -17,6 +18,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -40,6 +42,12 @@ static inline void scoped_closedir_at(DIR *const *dir)
         closedir(*dir);
 }
 
+static inline void scoped_fclose_at(FILE *const *file)
+{
+    if (*file)
+        fclose(*file);
+}
+
 static inline pthread_mutex_t *scoped_lock_now(pthread_mutex_t *mutex)
 {
     pthread_mutex_lock(mutex);
@@ -54,6 +62,7 @@ static inline void scoped_unlock_at(pthread_mutex_t *const *mutex)
 #define scoped_free scoped(scoped_free_at)
 #define scoped_fd scoped(scoped_close_at)
 #define scoped_dir scoped(scoped_closedir_at)
+#define scoped_file scoped(scoped_fclose_at)
 
 #define scoped_name_2(line) scope_holds_lock_##line
 #define scoped_name_1(line) scoped_name_2(line)

@@ -55,16 +55,10 @@ static bool is_glob(const char *glob)
     return *glob && strlen(glob) <= PIN_MAX && !strpbrk(glob, "\r\n");
 }
 
-static void close_file(FILE *const *file)
-{
-    if (*file)
-        fclose(*file);
-}
-
 static int load(struct pins *pins)
 {
     int fd = openat(pins->dirfd, NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    scoped(close_file) FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
+    scoped_file FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
     char line[PIN_MAX + 2];
     struct stat st;
     int r = 0;
@@ -110,7 +104,7 @@ static int write_all(int dirfd, const struct pins *pins)
         return r;
 
     int fd = openat(dirfd, TEMPORARY, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    scoped(close_file) FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
+    scoped_file FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
 
     if (fd < 0)
         return negative_errno();

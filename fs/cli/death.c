@@ -57,15 +57,9 @@ static struct death_watch *_Atomic watched;
 
 /* --- facts of the machine --- */
 
-static void close_file(FILE *const *file)
-{
-    if (*file)
-        fclose(*file);
-}
-
 static void read_boot(char ret_boot[static BOOT_WIDTH + 1])
 {
-    scoped(close_file) FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    scoped_file FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
 
     if (!file || !fgets(ret_boot, BOOT_WIDTH + 1, file))
         snprintf(ret_boot, BOOT_WIDTH + 1, "unknown");
@@ -74,7 +68,7 @@ static void read_boot(char ret_boot[static BOOT_WIDTH + 1])
 /* Processes killed for want of memory since the machine started, in whichever control group. */
 static unsigned long long read_kills(void)
 {
-    scoped(close_file) FILE *file = fopen("/proc/vmstat", "re");
+    scoped_file FILE *file = fopen("/proc/vmstat", "re");
     char line[128];
     unsigned long long kills = 0;
 

@@ -14,12 +14,6 @@
 
 extern char **environ;
 
-static void close_file(FILE *const *file)
-{
-    if (*file)
-        fclose(*file);
-}
-
 /* --- /dev/fuse --- */
 
 void doctor_check_device(const struct doctor *doctor, struct findings *findings)
@@ -118,7 +112,7 @@ void doctor_check_fusermount(const struct doctor *doctor, struct findings *findi
 /* 1 it has the line, 0 it has not, else a negative errno. */
 static int allows_other(const char *path)
 {
-    scoped(close_file) FILE *file = fopen(path, "re");
+    scoped_file FILE *file = fopen(path, "re");
     char line[256];
 
     if (!file)
@@ -178,7 +172,7 @@ static enum mime look_up(const char *folder)
         return MIME_NONE;
     }
 
-    scoped(close_file) FILE *file = fopen(path, "re");
+    scoped_file FILE *file = fopen(path, "re");
 
     while (file && getline(&line, &room, file) > 0)
         if (strstr(line, ":*.parquet\n") || strstr(line, ":*.parquet:"))

@@ -19,12 +19,6 @@
 
 enum { LOG_TAIL = 64 << 10 };
 
-static void close_file(FILE *const *file)
-{
-    if (*file)
-        fclose(*file);
-}
-
 static int ask(const struct member_facts *facts, struct json **ret_root, char **ret_text)
 {
     const struct target target = {(char *)facts->doctor->runtime, (char *)facts->mountpoint};
@@ -69,7 +63,7 @@ static char *log_path(const struct member_facts *facts)
 void member_log(const void *arg, FILE *out)
 {
     scoped_free char *path = log_path(arg);
-    scoped(close_file) FILE *file = path ? fopen(path, "re") : NULL;
+    scoped_file FILE *file = path ? fopen(path, "re") : NULL;
     scoped_free char *line = NULL;
     size_t room = 0;
     bool whole = true;
@@ -99,7 +93,7 @@ void member_config(const void *arg, FILE *out)
 
 void member_mounts(const void *arg, FILE *out)
 {
-    scoped(close_file) FILE *file = fopen("/proc/self/mountinfo", "re");
+    scoped_file FILE *file = fopen("/proc/self/mountinfo", "re");
     scoped_free char *line = NULL;
     size_t room = 0;
 
@@ -112,7 +106,7 @@ void member_mounts(const void *arg, FILE *out)
 
 static void print_release(FILE *out)
 {
-    scoped(close_file) FILE *file = fopen("/etc/os-release", "re");
+    scoped_file FILE *file = fopen("/etc/os-release", "re");
     char line[256];
 
     while (file && fgets(line, sizeof(line), file))

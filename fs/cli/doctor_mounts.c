@@ -23,12 +23,6 @@
 #include "fs/cli/target.h"
 #include "fs/passthrough.h"
 
-static void close_file(FILE *const *file)
-{
-    if (*file)
-        fclose(*file);
-}
-
 /* One about this mount, whose fix is a command for it. */
 __attribute__((format(printf, 5, 6))) static void add(struct findings *findings,
                                                       const char *mountpoint,
@@ -152,7 +146,7 @@ static char process_state(pid_t pid)
 
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 
-    scoped(close_file) FILE *file = fopen(path, "re");
+    scoped_file FILE *file = fopen(path, "re");
 
     if (!file || !fgets(line, sizeof(line), file) || !(rest = strrchr(line, ')')) || !rest[1])
         return 0;
@@ -195,7 +189,7 @@ static bool serves(int proc, const char *pid, unsigned connection)
             continue;
         snprintf(path, sizeof(path), "/proc/%.32s/fdinfo/%.32s", pid, entry->d_name);
 
-        scoped(close_file) FILE *file = fopen(path, "re");
+        scoped_file FILE *file = fopen(path, "re");
 
         while (file && fgets(line, sizeof(line), file))
             if (sscanf(line, "fuse_connection: %u", &number) == 1 && number == connection)

@@ -35,12 +35,6 @@ struct process {
     struct mounts mounts; /* of its namespace, if that is another one */
 };
 
-static void close_file(FILE *const *file)
-{
-    if (*file)
-        fclose(*file);
-}
-
 static FILE *open_at(int folder, const char *name)
 {
     int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
@@ -67,7 +61,7 @@ static void write_line(struct scan *scan, struct json *root)
 
 static uid_t user_of(int folder)
 {
-    scoped(close_file) FILE *file = open_at(folder, "status");
+    scoped_file FILE *file = open_at(folder, "status");
     char line[256];
     uid_t user = (uid_t)-1;
 
@@ -91,7 +85,7 @@ static void found(struct scan *scan, const struct process *process, enum holder_
                   const char *point, const char *path)
 {
     scoped(json_freep) struct json *root = json_new_object();
-    scoped(close_file) FILE *file = open_at(process->folder, "comm");
+    scoped_file FILE *file = open_at(process->folder, "comm");
     char command[64] = "";
     size_t length = strlen(point);
     uid_t user = user_of(process->folder);
@@ -152,7 +146,7 @@ static bool may_be_on(const struct scan *scan, const struct process *process, co
 
 static int mount_id(int folder, const char *name)
 {
-    scoped(close_file) FILE *file = open_at(folder, name);
+    scoped_file FILE *file = open_at(folder, name);
     char line[256];
     int id = -1;
 
@@ -212,7 +206,7 @@ static void look_at_folder(struct scan *scan, const struct process *process, con
 
 static void look_at_memory(struct scan *scan, const struct process *process)
 {
-    scoped(close_file) FILE *file = open_at(process->folder, "maps");
+    scoped_file FILE *file = open_at(process->folder, "maps");
     scoped_free char *line = NULL;
     size_t room = 0;
 
@@ -235,7 +229,7 @@ static void look_at_memory(struct scan *scan, const struct process *process)
 /* Kernel threads and those that have ended hold nothing. */
 static bool is_program(int folder)
 {
-    scoped(close_file) FILE *file = open_at(folder, "stat");
+    scoped_file FILE *file = open_at(folder, "stat");
     char line[512];
     const char *rest;
     char state;

@@ -26,12 +26,6 @@ static void unescape(char *text)
     *out = '\0';
 }
 
-static void close_file(FILE *const *file)
-{
-    if (*file)
-        fclose(*file);
-}
-
 /* FUSE tells it in the options of the file system, which are the line's last word. */
 static uid_t user_of(const char *line)
 {
@@ -96,7 +90,7 @@ static int append(struct mounts *mounts, char *text)
 
 int mounts_read(const char *path, struct mounts *ret_mounts)
 {
-    scoped(close_file) FILE *file = fopen(path, "re");
+    scoped_file FILE *file = fopen(path, "re");
     scoped(mounts_release) struct mounts mounts = {0};
     scoped_free char *text = NULL;
     size_t room = 0;

@@ -69,16 +69,10 @@ static int take_line(void *arg, const char *section, const char *name, const cha
     return r == 0;
 }
 
-static void close_file(FILE *const *file)
-{
-    if (*file)
-        fclose(*file);
-}
-
 int options_read_file(struct options *options, const char *path, enum option_origin origin,
                       bool optional, struct complaint *ret_complaint)
 {
-    scoped(close_file) FILE *file = fopen(path, "re");
+    scoped_file FILE *file = fopen(path, "re");
     struct reading reading = {options, path, origin, ret_complaint, false};
 
     if (!file && optional && (errno == ENOENT || errno == ENOTDIR))

@@ -21,15 +21,9 @@ enum { LOOK_MS = 100 };
 
 /* --- who has the cache? --- */
 
-static void close_file(FILE *const *file)
-{
-    if (*file)
-        fclose(*file);
-}
-
 static pid_t lock_holder(const char *cache_dir)
 {
-    scoped(close_file) FILE *file = fopen("/proc/locks", "re");
+    scoped_file FILE *file = fopen("/proc/locks", "re");
     scoped_free char *path = NULL;
     char line[256];
     struct stat st;

@@ -23,18 +23,25 @@
     "{\"path\":\"data/finance/b.parquet\",\"error\":\"gone\"},"                                    \
     "{\"path\":\"data/finance/c.parquet\",\"error\":\"gone\"}]}"
 
+static struct json *parsed(const char *document)
+{
+    const struct json_limits limits = {.bytes = 1 << 20, .depth = 8};
+    struct json_error error;
+    struct json *root = NULL;
+
+    assert_int_equal(json_parse(document, strlen(document), &limits, &root, &error), 0);
+    return root;
+}
+
 static char *draw(const char *document, size_t columns, size_t rows, bool colours,
                   const char *notice)
 {
     const struct watch_view view = {columns, rows, colours, 38e6, notice};
-    const struct json_limits limits = {.bytes = 1 << 20, .depth = 8};
-    struct json_error error;
-    struct json *root = NULL;
+    struct json *root = parsed(document);
     char *text = NULL;
     size_t size;
     FILE *file = open_memstream(&text, &size);
 
-    assert_int_equal(json_parse(document, strlen(document), &limits, &root, &error), 0);
     watch_draw(root, &view, file);
     fclose(file);
     json_free(root);
@@ -128,14 +135,11 @@ static void test_nothing_known(void **state)
 
 static void test_line(void **state)
 {
-    const struct json_limits limits = {.bytes = 1 << 20, .depth = 8};
-    struct json_error error;
-    struct json *root = NULL;
+    struct json *root = parsed(BUSY);
     char *text = NULL;
     size_t size;
     FILE *file = open_memstream(&text, &size);
 
-    assert_int_equal(json_parse(BUSY, strlen(BUSY), &limits, &root, &error), 0);
     watch_line(root, 38e6, file);
     fclose(file);
     assert_string_equal(text, "degraded  generation 7, 42 s old  4.8 GB of 6.1 GB here  38 MB/s, "
